@@ -2,7 +2,7 @@
 //! notice.
 //!
 //! In an ordinary build no step is ever removed: [`removed`] is the constant `false` and [`window`]
-//! gives its argument back, so production code asks in plain Rust and pays nothing. The models
+//! returns its argument, so production code asks in plain Rust and pays nothing. The models
 //! (`--cfg shuttle`, `scripts/model`) and the random checker (`--cfg tidings_faults`,
 //! `scripts/check-guards`) put switches in their place. A wrong order is the right step twice:
 //! early under `if removed(step)`, and in its place under `if !removed(step)`.

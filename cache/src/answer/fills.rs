@@ -20,6 +20,42 @@ use crate::sync::Arc;
 /// L2 also drops its entry of the key, since the callers have seen something newer.
 ///
 /// The cache holds no lock during the call. A panic counts as no.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+/// use tidings_cache::{Cache, CacheKey, Fills, GetOptions, Pass};
+///
+/// /// Keeps nothing while the source of invalidations is out of reach.
+/// #[derive(Debug, Default)]
+/// struct Connected(AtomicBool);
+///
+/// impl Fills for Connected {
+///     fn begin(&self, _: &CacheKey) -> Option<Pass> {
+///         self.0.load(Ordering::SeqCst).then_some(Pass(0))
+///     }
+///
+///     fn holds(&self, _: Pass) -> bool {
+///         self.0.load(Ordering::SeqCst)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let connected = Arc::new(Connected::default());
+/// let cache = Cache::builder().fills(Arc::clone(&connected) as _).build()?;
+/// let key = CacheKey::new("api-keys", &["abcd"]);
+/// let load = || async { Ok::<_, std::io::Error>(Some("alice")) };
+///
+/// assert!(cache.get(&key, GetOptions::default(), load).await?.is_some());
+/// assert!(cache.cached::<&str>(&key)?.is_none()); // answered, and not kept
+///
+/// connected.0.store(true, Ordering::SeqCst);
+/// cache.get(&key, GetOptions::default(), load).await?;
+/// assert!(cache.cached::<&str>(&key)?.is_some());
+/// # Ok(()) }
+/// ```
 pub trait Fills: fmt::Debug + Send + Sync + 'static {
     /// Notes that a load of a key begins. `None` means that the cache may keep nothing that is read
     /// now.
@@ -28,10 +64,12 @@ pub trait Fills: fmt::Debug + Send + Sync + 'static {
     /// Returns whether the cache may keep a value that was read under this pass.
     fn holds(&self, pass: Pass) -> bool;
 
-    /// Returns whether others may have given the node up, and have confirmed changes since of which
-    /// it has not heard. Then a call is not answered by a load that may not be kept and began
-    /// before the call: it waits until that has ended, or is late, and shares the next one with all
-    /// that have waited. Asked whenever [`begin`](Self::begin) has said so of the call's own load.
+    /// Returns whether other nodes may have given this one up, and so may have confirmed changes
+    /// that it has not heard of.
+    ///
+    /// Then a load that may not be kept does not answer calls that came after it began. Such a call
+    /// waits until that load has ended or is late, and shares the next one with all others that
+    /// have waited. Asked only where [`begin`](Self::begin) has refused the call's own load.
     fn is_given_up(&self) -> bool {
         false
     }
@@ -74,7 +112,7 @@ pub enum StalePolicy {
 }
 
 impl Proof {
-    /// Asks for what is proven. One that panics withholds.
+    /// Asks for what is proven. A panic withholds everything.
     pub(crate) fn ask(fills: Option<&Arc<dyn Fills>>) -> Self {
         let Some(fills) = fills else {
             return Self::None;
@@ -91,7 +129,7 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    /// Asks, for a load that may be kept or not. One that panics is given up.
+    /// Asks, where the load may not be kept. A panic counts as given up.
     pub(crate) fn ask(fills: Option<&Arc<dyn Fills>>, allowed: Allowed) -> Self {
         let (Some(fills), Allowed::Never) = (fills, allowed) else {
             return Self::Counted;

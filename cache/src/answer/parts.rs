@@ -104,6 +104,21 @@ impl fmt::Debug for Lent<'_> {
 /// reference to one, or a tuple of two to four.
 ///
 /// It cannot be implemented elsewhere: a wrong implementation would let one key answer for another.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_cache::Cache;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let cache = Cache::builder().build()?;
+/// let users = cache.view::<String>("users")?;
+/// assert_eq!(users.key("alice").as_str(), "users:alice");
+/// assert_eq!(users.key(("alice", None::<i64>)).as_str(), "users:alice:~");
+/// assert_eq!(users.primary()?.key(7_i64).as_str(), "users@7");
+/// assert_eq!(users.by(&["email"])?.key("a@b.c").as_str(), "users@email:a%40b.c");
+/// # Ok(()) }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the parts of a key",
     note = "parts are a `&str`, `&String`, `bool`, integer, `Uuid`, `Timestamp` or `TimestampMicros`, an `Option` of one, or a tuple of two to four of these"

@@ -65,8 +65,8 @@ impl Cache {
     }
 }
 
-/// Sleeps until a future ends. Inside a runtime tokio refuses to block one of its workers, and
-/// helps otherwise.
+/// Sleeps until a future ends. Inside of a runtime tokio does it, which panics on a thread that
+/// runs tasks.
 #[cfg(not(shuttle))]
 #[track_caller]
 fn wait<F: Future>(future: Pin<&mut F>) -> F::Output {
@@ -95,7 +95,7 @@ fn park<F: Future>(mut future: Pin<&mut F>) -> F::Output {
         if let Poll::Ready(answer) = future.as_mut().poll(&mut context) {
             return answer;
         }
-        // Woken for nothing, it asks again; woken before it sleeps, it does not sleep.
+        // May return for no reason, hence the loop; returns at once if the waker came before it.
         std::thread::park();
     }
 }

@@ -176,6 +176,10 @@ impl Cache {
     ///
     /// See [`get`](Self::get).
     ///
+    /// # Cancel safety
+    ///
+    /// See [`get`](Self::get).
+    ///
     /// # Examples
     ///
     /// ```
@@ -214,6 +218,10 @@ impl Cache {
     ///
     /// See [`get`](Self::get). An error of `l1_serializer` is [`GetError::L1Serializer`], and
     /// leaves L1 as it was.
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`get`](Self::get).
     ///
     /// # Examples
     ///

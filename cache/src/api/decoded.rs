@@ -128,6 +128,10 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
     /// # Errors
     ///
     /// See [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`get`](Self::get).
     pub async fn get_entry<L: Load<V>>(
         &self,
         key: &CacheKey,
@@ -141,10 +145,14 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
     /// Returns the value of a key, like [`get_entry`](Self::get_entry), with the call's own L1
     /// serializer in the place of this view's.
     ///
-    /// A hit in L1 runs no serializer, so it gives what is there, whichever of the two made it.
+    /// A hit in L1 runs no serializer, so it returns what is there, whichever of the two made it.
     /// Forms that mean different things need different types: then neither is taken for the other.
     ///
     /// # Errors
+    ///
+    /// See [`get`](Self::get).
+    ///
+    /// # Cancel safety
     ///
     /// See [`get`](Self::get).
     pub async fn get_by<X: Any + Send + Sync, L: Load<V>>(

@@ -119,10 +119,10 @@ impl Cache {
     /// cache.get::<String, _>(&key, GetOptions::default(), load).await?;
     /// cache.invalidate_local(&key);
     ///
-    /// let told = cache.explain(&key).expect("something is known");
-    /// assert!(told.held.is_none());
-    /// assert_eq!(told.history[0].event, Event::Invalidated { held: true, voided: 0 });
-    /// assert!(matches!(told.history[1].event, Event::Loaded { refused: None, .. }));
+    /// let why = cache.explain(&key).expect("something is known");
+    /// assert!(why.held.is_none());
+    /// assert_eq!(why.history[0].event, Event::Invalidated { held: true, voided: 0 });
+    /// assert!(matches!(why.history[1].event, Event::Loaded { refused: None, .. }));
     /// # Ok(()) }
     /// ```
     #[must_use]
@@ -144,7 +144,7 @@ impl Cache {
             return None;
         }
 
-        // What was purged before the key was first heard of does not concern it.
+        // A purge before the key's first record does not concern it.
         let first = notes.last().map_or(now, |note| note.at);
         notes.extend(wide.into_iter().filter(|note| note.at >= first));
         notes.sort_by_key(|note| std::cmp::Reverse((note.at, note.number)));
@@ -158,7 +158,7 @@ impl Cache {
 
     fn happened(&self, note: Note, now: Moment) -> Happened {
         let recorder = &self.0.node.recorder;
-        // What was made inside the handling of a change is due to that, if nothing else was said.
+        // Without a reason of its own, what happens in the handling of a change is due to that.
         let (of_cause, handlers) = note
             .cause
             .map_or((None, None), |cause| recorder.of_cause(cause));

@@ -37,7 +37,7 @@ use crate::{
     options::call::GetOptions,
 };
 
-/// What a caller wants to be told.
+/// The form of the answer that a caller wants.
 pub(crate) trait Telling<W> {
     type Told;
 
@@ -95,7 +95,7 @@ pub(crate) struct Get<'c, 'k, V, W, M, L, T> {
     of: PhantomData<Of<V, W, T>>,
 }
 
-/// What L2 holds, what the caller gets, and what it is told besides.
+/// The types of what L2 holds, of what the caller gets, and of the form of its answer.
 type Of<V, W, T> = fn() -> (V, W, T);
 
 enum Step {
@@ -262,7 +262,7 @@ where
         }
     }
 
-    /// Decides what comes of what a caller that waits has heard.
+    /// Decides what a caller that has waited does next.
     fn hear(
         &self,
         heard: Heard,

@@ -315,6 +315,10 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
     /// # Errors
     ///
     /// See [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`get`](Self::get).
     #[inline]
     pub async fn get_under<P, L>(
         &self,

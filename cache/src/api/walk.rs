@@ -39,12 +39,14 @@ pub struct Listed {
 /// Goes through what L2 holds of a cache: each step finds the next entry of the node's L2, and
 /// costs the same however many there are.
 ///
-/// An entry that is there from beginning to end is found once; one that comes or goes meanwhile may
-/// be found or not. Entries of other caches of the node, and those whose time has run out, are
-/// steps without an entry. Keeps the node's cache alive.
+/// An entry that is there from beginning to end is found once; one that comes or goes during the
+/// walk may be found or not. Entries of other caches of the node, and those whose time has run out,
+/// are steps without an entry. Keeps the node's cache alive.
 pub struct Walk {
-    /// Suspended at each entry: the zone's iterator borrows from the node, which it holds.
+    /// A future, as a generator: suspended at each entry, it holds the node and the zone's
+    /// iterator, which borrows from it. Nothing wakes it; each step polls it once.
     steps: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// What the last step found, until `next` takes it.
     found: Arc<Mutex<Option<Option<Listed>>>>,
     is_over: bool,
 }

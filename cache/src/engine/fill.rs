@@ -134,8 +134,9 @@ impl Engine {
     ) {
         let prepared = self.prepare(&flight.key, cargo, flight.noted, terms, call_tags);
 
-        // Before the lock: this is user code. Whatever is missed once fills are stopped in
-        // between is evicted when the node hears of it, or purged, by the flight or by the entry.
+        // Before the lock: this is user code. If fills are stopped between this answer and the
+        // lock, the changes that are missed from then on still void the flight or evict the entry:
+        // once the node hears of them, or by the purge that takes their place.
         let heard = flight.allowed.judge(self.node.fills.as_ref());
         let prepared = prepared.unless_unheard(heard);
         let (value, level1) = (prepared.held.value.clone(), prepared.level1);
@@ -227,9 +228,9 @@ impl Engine {
     }
 
     /// Returns from which number on callers that joined this flight came after an invalidation of
-    /// one of its tags. Whatever else kept it from filling: a tag's invalidation voids nothing,
-    /// since it cannot know the tags of a load, so such callers may have joined before something
-    /// else voided it. No caller joins any more.
+    /// one of its tags. It matters whatever kept the flight from filling: a tag's invalidation
+    /// voids nothing, since it cannot know the tags of a load, so such callers may have joined
+    /// before something else voided it. No caller joins any more.
     fn not_from(&self, flight: &Flight, extra: Option<&Extra>) -> Number {
         let Some(extra) = extra.filter(|extra| !extra.tags.is_empty()) else {
             return Number::ALL;

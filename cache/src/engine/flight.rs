@@ -296,7 +296,7 @@ impl Flight {
         }
     }
 
-    /// Returns whether the task was told to end.
+    /// Returns whether the task must end, or has ended.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.state.lock().task, TaskState::Ended)
     }

@@ -35,7 +35,7 @@ pub(crate) struct Flights {
 #[derive(Default)]
 pub(crate) struct Shard {
     flights: HashTable<Arc<Flight>>,
-    /// That of the flight that was entered last.
+    /// The turn of the flight that was entered last.
     last: Turn,
     /// What handlers have invalidated last, and under which cause.
     handled: VecDeque<(CacheKey, Number)>,

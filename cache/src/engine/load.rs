@@ -39,9 +39,10 @@ use crate::{
 pub(crate) struct Demand {
     pub(crate) why: Why,
     pub(crate) terms: Terms,
-    /// How long ago at most what the call is answered with was read, if the call itself says so.
+    /// The bound on the staleness of the answer, if the call itself sets one.
     pub(crate) staleness: Ttl,
-    /// Since when the call has waited for a load to end that it could not join.
+    /// If the call has waited for the end of a load that it could not join: the last turn when it
+    /// came.
     pub(crate) queued: Option<Turn>,
 }
 

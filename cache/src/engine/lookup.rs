@@ -25,8 +25,8 @@ use crate::{
     options::{call::GetOptions, lifetime::limit},
 };
 
-/// Of one hit in this many in L2, on average, the age of the entry is recorded: it costs a read of
-/// the clock.
+/// One hit in L2 in this many, on average, records the age of its entry, which costs a read of the
+/// clock.
 const AGE_EVERY: u64 = 16;
 
 /// What a lookup in both levels gave.

@@ -26,8 +26,8 @@ use crate::{
     sync::Arc,
 };
 
-/// The next attempt after a failure comes when this part of the time has passed in which the
-/// expired value is served.
+/// After a failure the next attempt comes once one part in this many has passed of the time that is
+/// left for serving the expired value.
 const ATTEMPTS: u32 = 8;
 
 impl Engine {

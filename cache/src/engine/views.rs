@@ -1,8 +1,8 @@
 //! Which views a cache has: for each name one type, the forms in which threads hold it, and what
 //! its keys are made of.
 //!
-//! What is found here is looked up once, when a view is made: a hit has the numbers that these
-//! tables gave.
+//! A view asks here once, when it is made, and keeps the numbers that it is given: a hit does not
+//! come here.
 
 use std::any::TypeId;
 

@@ -13,10 +13,11 @@ use tidings_core::{
 
 use super::wire::{Message, Outbox, Wire};
 use crate::{
-    answer::receipt::{Confirmation, Invalidation, Propagate, Unconfirmed},
-    answer::tag::Tag,
-    api::builder::CacheBuilder,
-    api::cache::Cache,
+    answer::{
+        receipt::{Confirmation, Invalidation, Propagate, Unconfirmed},
+        tag::Tag,
+    },
+    api::{builder::CacheBuilder, cache::Cache},
     error::ConfigError,
 };
 
@@ -33,7 +34,7 @@ struct Node {
     name: String,
     cache: Cache,
     outboxes: Vec<Arc<Outbox>>,
-    /// From each other node to this one, with that one's name.
+    /// The wires from the other nodes to this one, each with its sender's name.
     wires: Vec<(String, Wire)>,
 }
 

@@ -10,7 +10,10 @@ use parking_lot::Mutex;
 use tidings_core::{CacheKey, Cause, Origin};
 use tokio::sync::watch;
 
-use crate::{answer::receipt::Invalidation, answer::tag::Tag, api::cache::Cache};
+use crate::{
+    answer::{receipt::Invalidation, tag::Tag},
+    api::cache::Cache,
+};
 
 /// A message from one node to another.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! Keys as L2 holds and finds them, and the hasher that passes on the hash they carry.
+//! Keys as L2 holds and finds them, and the hasher that returns the hash that they carry.
 
 use std::hash::{Hash, Hasher};
 
@@ -54,7 +54,7 @@ impl PartialEq for StoredKey {
 
 impl Eq for StoredKey {}
 
-/// A key to look up with, borrowed.
+/// A key to look up with: its text is borrowed from a [`CacheKey`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Name<'a> {
     hash: u64,
@@ -95,7 +95,7 @@ fn mixed(cache: u32, key: &CacheKey) -> u64 {
     key.hash_value() ^ u64::from(cache).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// Passes on the hash that a key carries.
+/// Returns the hash that a key carries: the identity.
 #[derive(Debug, Default)]
 pub(crate) struct Carried(u64);
 

@@ -1,5 +1,5 @@
-//! Values as the cache holds them: shared, of any type, and still able to tell their type and their
-//! JSON.
+//! Values as the cache holds them: shared, of any type, and still able to name their type and to
+//! show themselves as JSON.
 
 use std::any::Any;
 
@@ -8,11 +8,11 @@ use tidings_core::CacheKey;
 
 use crate::{error::GetError, level2::size::size_of_value, sync::Arc};
 
-/// What can be cached. Every `Clone + Serialize + Send + Sync + 'static` is: serde tells its bytes
-/// and shows it as JSON.
+/// What can be cached. Every `Clone + Serialize + Send + Sync + 'static` type is: serde measures
+/// its bytes and shows it as JSON.
 ///
-/// Cloned once for each worker's L1. A field that serde skips weighs nothing, and nor does room
-/// that a value keeps without using it, as a `Vec` with spare capacity does.
+/// A value is cloned once for each worker's L1. A field that serde skips weighs nothing, and nor
+/// does the spare capacity of a `Vec` or `String`.
 ///
 /// # Values that do not serialize
 ///
@@ -39,10 +39,10 @@ use crate::{error::GetError, level2::size::size_of_value, sync::Arc};
 /// # Ok(()) }
 /// ```
 pub trait Cacheable: Clone + Send + Sync + 'static {
-    /// Returns the bytes that the value takes; `None` if that cannot be told, and then it is not
+    /// Returns the bytes that the value takes; `None` if that is not known, and then it is not
     /// kept.
     ///
-    /// Called once, before the value enters the cache. Called from no lock.
+    /// Called once, before the value enters the cache, with no lock held.
     fn weight(&self) -> Option<u64>;
 
     /// Returns the value for people to read ([`Cache::probe_json`](crate::Cache::probe_json));

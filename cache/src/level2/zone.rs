@@ -52,7 +52,7 @@ pub(crate) struct Extra {
     pub(crate) refresh_at: Moment,
     /// The bound on its staleness: no new time goes beyond it.
     pub(crate) until: Moment,
-    /// Whether it is known to be no newer than a position, and not when that was.
+    /// Whether it was read at a position, so that the time of the read is not known.
     pub(crate) positioned: bool,
 }
 
@@ -246,14 +246,16 @@ impl Level2 {
         }
     }
 
-    /// Asks something of what a key holds, without counting as a hit and without taking part in the
-    /// value: so this may be done under any lock.
+    /// Asks something of what a key holds, without counting as a hit and without sharing the value:
+    /// nothing can be dropped here, so this may be done under any lock.
     pub(crate) fn inspect<R>(
         &self,
         name: &Name<'_>,
         ask: impl Fn(&Times, &[Tag]) -> R,
     ) -> Option<R> {
         let mut answer = None;
+        // `remove_if` that removes nothing: the one call that lends an entry in place of cloning
+        // it.
         self.present.remove_if(name, |held| {
             answer = Some(ask(&held.times(), held.tags()));
             false
@@ -285,7 +287,7 @@ impl Level2 {
         }
     }
 
-    /// Puts a value in, takes the key's absence out. Gives what had to leave, the key's former
+    /// Puts a value in, takes the key's absence out. Returns what had to leave, the key's former
     /// entry included.
     fn insert(&self, key: StoredKey, held: Present) -> Removed {
         let mut removed = Removed::default();

@@ -67,15 +67,15 @@ impl Lifetime {
         }
     }
 
-    /// Returns until when a thread's own level may serve it: what asks to be loaded again is seen
-    /// in L2.
+    /// Returns until when a thread's own level may serve it: no longer than until it is to be
+    /// loaded again, since only L2 starts that.
     pub(crate) fn level1(&self) -> Moment {
         self.expires.min(self.refresh_at)
     }
 }
 
-/// Returns a ttl after jitter, in nanoseconds; no ttl becomes zero by it. Without jitter no chance
-/// is asked for.
+/// Returns a ttl after jitter, in nanoseconds. Jitter makes none of them zero, and without jitter
+/// no random number is drawn.
 fn shortened(ttl: Duration, terms: &Terms, entropy: &dyn Entropy) -> u64 {
     let ttl = nanoseconds(ttl);
     let most = (ttl as f64 * terms.jitter) as u64;
