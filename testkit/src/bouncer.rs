@@ -2,18 +2,15 @@
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use crate::{
     Database, Server,
-    server::{as_user, free_port, own_directory},
+    port::{free_port, started, wait_for_listener},
+    server::{as_user, own_directory},
 };
-
-/// How often a start is tried: another process may take the port that was found free.
-const STARTS: usize = 3;
 
 /// A running pgbouncer, which lends sessions of a server for one transaction at a time.
 ///
@@ -26,21 +23,16 @@ pub struct Bouncer {
 }
 
 impl Bouncer {
-    /// Starts one, with this many sessions for each database.
+    /// Starts a pgbouncer in front of a server, with this many sessions for each database.
     ///
     /// # Panics
     ///
     /// It is not installed, or does not start.
     #[must_use]
     pub fn before(server: &Server, sessions: usize) -> Self {
-        let mut why = None;
-        for _ in 0..STARTS {
-            match Self::try_start(server, sessions) {
-                Ok(bouncer) => return bouncer,
-                Err(error) => why = Some(error),
-            }
-        }
-        panic!("pgbouncer does not start: {why:?}; scripts/prepare installs it");
+        started(|| Self::try_start(server, sessions)).unwrap_or_else(|error| {
+            panic!("pgbouncer does not start: {error}; scripts/prepare installs it")
+        })
     }
 
     fn try_start(server: &Server, sessions: usize) -> io::Result<Self> {
@@ -65,7 +57,7 @@ impl Bouncer {
 
         let keeper = Self::keeper(&directory, &path)?;
         let bouncer = Self { port, keeper };
-        bouncer.wait_until_ready()?;
+        wait_for_listener(port)?;
         Ok(bouncer)
     }
 
@@ -87,18 +79,6 @@ impl Bouncer {
         command.stderr(Stdio::null()).spawn()
     }
 
-    fn wait_until_ready(&self) -> io::Result<()> {
-        let mut pause = Command::new("sleep");
-        pause.arg("0.02");
-        for _ in 0..1_500 {
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
-                return Ok(());
-            }
-            pause.status()?;
-        }
-        Err(io::Error::from(io::ErrorKind::TimedOut))
-    }
-
     /// Returns the address of a database through the pooler.
     #[must_use]
     pub fn url(&self, database: &Database) -> String {
@@ -116,7 +96,7 @@ impl Drop for Bouncer {
     }
 }
 
-/// Debian installs it where not every user's path leads.
+/// Returns the program's path: Debian installs it in a directory that not every user has in `PATH`.
 fn program() -> PathBuf {
     let packaged = PathBuf::from("/usr/sbin/pgbouncer");
     if packaged.exists() {

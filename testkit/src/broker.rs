@@ -2,15 +2,13 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use tempfile::TempDir;
 
-/// How often a start is tried: another process may take the port that was found free.
-const STARTS: usize = 3;
+use crate::port::{free_port, started, wait_for_listener};
 
 /// Where NATS keeps its streams, within the server's directory.
 const JETSTREAM: &str = "streams";
@@ -48,10 +46,10 @@ pub struct Broker {
     protocol: Protocol,
     port: u16,
     durability: Durability,
-    /// Whom it lets in, and what they may; none where anyone may all.
+    /// Lines of its configuration that say who may do what; `None` if anyone may do anything.
     users: Option<String>,
     directory: TempDir,
-    /// Its standard input is what keeps the server running; none while it is stopped.
+    /// Its standard input is what keeps the server running; `None` while it is stopped.
     keeper: Option<Child>,
 }
 
@@ -61,6 +59,17 @@ impl Broker {
     /// # Panics
     ///
     /// It is not installed, or does not start.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use tidings_testkit::{Broker, Protocol};
+    ///
+    /// let mut broker = Broker::start(Protocol::Redis);
+    /// println!("connect to {}", broker.url());
+    /// broker.stop(); // clients lose their connections
+    /// broker.restart(); // on the same port
+    /// ```
     #[must_use]
     pub fn start(protocol: Protocol) -> Self {
         Self::begin(protocol, None, Durability::InMemory)
@@ -88,14 +97,9 @@ impl Broker {
     }
 
     fn begin(protocol: Protocol, users: Option<&str>, durability: Durability) -> Self {
-        let mut why = None;
-        for _ in 0..STARTS {
-            match Self::try_start(protocol, users, durability) {
-                Ok(broker) => return broker,
-                Err(error) => why = Some(error),
-            }
-        }
-        panic!("{protocol:?} does not start: {why:?}; scripts/prepare installs it");
+        started(|| Self::try_start(protocol, users, durability)).unwrap_or_else(|error| {
+            panic!("{protocol:?} does not start: {error}; scripts/prepare installs it")
+        })
     }
 
     fn try_start(
@@ -103,12 +107,9 @@ impl Broker {
         users: Option<&str>,
         durability: Durability,
     ) -> io::Result<Self> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-            .local_addr()?
-            .port();
         let mut broker = Self {
             protocol,
-            port,
+            port: free_port()?,
             durability,
             users: users.map(str::to_owned),
             directory: tempfile::tempdir()?,
@@ -119,7 +120,7 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Starts it again after [`stop`](Self::stop).
+    /// Starts the server again after [`stop`](Self::stop), on its port.
     ///
     /// # Panics
     ///
@@ -128,7 +129,7 @@ impl Broker {
         self.run().expect("the port is still free");
     }
 
-    /// Kills it.
+    /// Kills the server.
     ///
     /// # Panics
     ///
@@ -161,11 +162,11 @@ impl Broker {
         file.set_len(kept).expect("it is cut");
     }
 
-    /// Returns how long the file is that a [durable](Self::start_durable) server writes.
+    /// Returns the length of the files that a [durable](Self::start_durable) server writes.
     ///
     /// # Panics
     ///
-    /// There is no such file.
+    /// There are none.
     #[must_use]
     pub fn file_length(&self) -> u64 {
         let folder = self.directory.path().join("appendonlydir");
@@ -275,19 +276,7 @@ impl Broker {
         command.current_dir(self.directory.path());
         command.env("PATH", path()).stdin(Stdio::piped());
         self.keeper = Some(command.spawn()?);
-        self.wait_until_ready()
-    }
-
-    fn wait_until_ready(&self) -> io::Result<()> {
-        let mut pause = Command::new("sleep");
-        pause.arg("0.02");
-        for _ in 0..1_500 {
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
-                return Ok(());
-            }
-            pause.status()?;
-        }
-        Err(io::Error::from(io::ErrorKind::TimedOut))
+        wait_for_listener(self.port)
     }
 }
 
@@ -301,7 +290,7 @@ fn is_block(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "blk")
 }
 
-/// Debian installs `nats-server` where not every user's path leads.
+/// Returns a `PATH` that has `nats-server`: Debian installs it where not every user's path leads.
 fn path() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/sbin:/sbin")

@@ -1,4 +1,4 @@
-//! A throwaway PostgreSQL server for tests: one per test binary, a database per test.
+//! Throwaway servers for tests: PostgreSQL, pgbouncer, NATS and Redis.
 //!
 //! The server runs as an unprivileged user on a free port, in a directory of its own that is copied
 //! from one `initdb`. However the binary ends, even by a kill, the server stops: a shell waits for
@@ -11,16 +11,27 @@
 //! PostgreSQL's programs come from `TIDINGS_POSTGRES_BIN`, or else from Debian's package
 //! `postgresql`.
 
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// Free ports, and servers that listen on one.
+mod port;
+
+// A NATS or Redis server. Must not know PostgreSQL.
 mod broker;
 
+// A PostgreSQL server and its databases.
 mod server;
 
+// A pgbouncer in front of a server.
 mod bouncer;
 
+// Servers that follow another.
 mod standby;
 
+// Servers with TLS.
 mod tls;
 
+// A link that fails. Must not know what passes, but for a commit of PostgreSQL's.
 mod proxy;
 
 pub use self::{

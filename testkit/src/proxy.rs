@@ -88,20 +88,33 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one to the server of a database, open.
+    /// Starts an open proxy to the server of a database.
     ///
     /// # Panics
     ///
-    /// There is no port to be had.
+    /// No port is free.
     pub async fn to(database: &Database) -> Self {
         Self::to_port(database.port()).await
     }
 
-    /// Starts one to whatever listens on a port, open.
+    /// Starts an open proxy to whatever listens on a port.
     ///
     /// # Panics
     ///
-    /// There is no port to be had.
+    /// No port is free.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use tidings_testkit::{Broker, Link, Protocol, Proxy};
+    ///
+    /// # async fn example() {
+    /// let broker = Broker::start(Protocol::Nats);
+    /// let proxy = Proxy::to_port(broker.port()).await;
+    /// println!("connect to {}", broker.url_by(proxy.port()));
+    /// proxy.set(Link::Silent); // from here on nothing passes, and nothing is closed
+    /// # }
+    /// ```
     pub async fn to_port(server: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
@@ -142,12 +155,12 @@ impl Proxy {
         format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
     }
 
-    /// Leads later connections to the server of another database.
+    /// Directs later connections to the server of another database.
     pub fn lead_to(&self, database: &Database) {
         self.server.store(database.port(), Ordering::SeqCst);
     }
 
-    /// Changes what it does, for connections that there are too.
+    /// Changes what the link does, for open connections too.
     pub fn set(&self, link: Link) {
         self.link.send_replace(link);
     }
@@ -175,7 +188,7 @@ async fn pass(
         match now {
             Link::Refusing => return Ok(()),
             Link::Silent => {
-                // Until told otherwise: neither side is read from.
+                // Neither side is read from until the link changes.
                 if changed.changed().await.is_err() {
                     return Ok(());
                 }

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{self, Read as _},
-    net::{Ipv4Addr, TcpListener},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -15,10 +14,10 @@ use std::{
 
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
 
+use crate::port::{free_port, started};
+
 /// The user that runs the server where the tests run as root, which PostgreSQL refuses to.
 pub(crate) const USER: &str = "postgres";
-/// How often a start is tried: another process may take the port that was found free.
-const STARTS: usize = 3;
 
 /// A running server.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub struct Server {
     keeper: Child,
 }
 
-/// How a server ends that is started again.
+/// How a server ends before it is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// In order: nothing is lost.
@@ -52,6 +51,18 @@ impl Server {
     /// # Panics
     ///
     /// No PostgreSQL is installed, or it does not start: its log is part of the message.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use tidings_testkit::Server;
+    ///
+    /// # async fn example() {
+    /// let database = Server::shared().database().await; // one for each test
+    /// database.psql("create table flags (name text primary key)");
+    /// println!("connect to {}", database.url());
+    /// # }
+    /// ```
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Server> = OnceLock::new();
         SHARED.get_or_init(Self::start)
@@ -67,7 +78,7 @@ impl Server {
         Self::start_with(&[], copy_template)
     }
 
-    /// Starts a server for one test with these settings, as `wal_writer_delay=2s`, besides the
+    /// Starts a server for one test with these settings, such as `wal_writer_delay=2s`, besides the
     /// usual ones.
     ///
     /// # Panics
@@ -81,14 +92,8 @@ impl Server {
     /// Starts a server whose data directory a closure makes in the server's directory, with these
     /// settings besides the usual ones.
     pub(crate) fn start_with(settings: &[&str], fill: impl Fn(&Path) -> io::Result<()>) -> Self {
-        let mut log = String::new();
-        for _ in 0..STARTS {
-            match Self::try_start(settings, &fill) {
-                Ok(server) => return server,
-                Err(error) => log = error.to_string(),
-            }
-        }
-        panic!("PostgreSQL does not start: {log}");
+        started(|| Self::try_start(settings, &fill))
+            .unwrap_or_else(|error| panic!("PostgreSQL does not start: {error}"))
     }
 
     fn try_start(settings: &[&str], fill: impl Fn(&Path) -> io::Result<()>) -> io::Result<Self> {
@@ -346,7 +351,7 @@ impl Database {
     }
 }
 
-/// Makes a directory that the user owns who runs the servers. It is for the keeper to remove.
+/// Makes a directory that belongs to the user that runs the servers. The keeper removes it.
 pub(crate) fn own_directory(prefix: &str) -> io::Result<PathBuf> {
     let directory = tempfile::Builder::new()
         .prefix(prefix)
@@ -482,12 +487,6 @@ pub(crate) fn binary(name: &str) -> io::Result<PathBuf> {
             "{name} of PostgreSQL is not installed: apt-get install postgresql"
         ))
     })
-}
-
-pub(crate) fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
 }
 
 pub(crate) fn run(command: &mut Command) -> io::Result<()> {

@@ -26,7 +26,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// It is none, or the server cannot be reached.
+    /// The server is not a standby, or cannot be reached.
     pub fn promote(&self) {
         let promoted = self
             .existing("postgres")

@@ -1,4 +1,4 @@
-//! [`Certificates`]: what a server with TLS shows, and what its clients believe.
+//! [`Certificates`]: what a server with TLS shows, and what its clients trust.
 
 use std::{
     io,
