@@ -120,8 +120,8 @@ pub(crate) async fn main() -> Result<(), BoxError> {
         .recorded_entity::<Price>()
         .start()
         .await?;
-    let (heard, mut hears) = mpsc::unbounded_channel();
-    let (articles, prices) = (heard.clone(), heard);
+    let (articles, mut heard) = mpsc::unbounded_channel();
+    let prices = articles.clone();
     let article_changed = move |change: &CrudEvent<Article>| {
         let _ = articles.send(format!("{} {}", change.operation, change.entity.title));
     };
@@ -138,15 +138,13 @@ pub(crate) async fn main() -> Result<(), BoxError> {
     sqlx::query("update articles set title = 'On green tea' where slug = 'tea'")
         .execute(&pool)
         .await?;
-    let told = hears.recv().await;
-    assert_eq!(told.as_deref(), Some("update On green tea"));
+    assert_eq!(heard.recv().await.as_deref(), Some("update On green tea"));
     assert_eq!(article(&node, &pool, "tea").await?, "On green tea");
 
     // No trigger sees a price, so the code records its change.
     assert_eq!(price(&node, &pool, "green-tea").await?, 320);
     end_discount(&pool, "green-tea").await?;
-    let told = hears.recv().await;
-    assert_eq!(told.as_deref(), Some("price Some(320), 400"));
+    assert_eq!(heard.recv().await.as_deref(), Some("price Some(320), 400"));
     assert_eq!(price(&node, &pool, "green-tea").await?, 400);
 
     assert_eq!(node.cache().stats().loads, 4, "each was read twice");

@@ -66,15 +66,16 @@ pub(crate) async fn main() -> Result<(), BoxError> {
         .entity::<post::Model>()
         .start()
         .await?;
-    let (heard, mut hears) = mpsc::unbounded_channel();
-    let tell = move |change: &CrudEvent<post::Model>| {
+    let (changes, mut heard) = mpsc::unbounded_channel();
+    let post_changed = move |change: &CrudEvent<post::Model>| {
         let old = change.old_entity.as_ref().map(|post| post.title.as_str());
-        let _ = heard.send(format!(
+        let _ = changes.send(format!(
             "{} {old:?} {}",
             change.operation, change.entity.title
         ));
     };
-    node.worker_events().register(tell, "crud", "posts")?.keep();
+    let events = node.worker_events();
+    events.register(post_changed, "crud", "posts")?.keep();
 
     // The absence is cached, and the insert evicts it.
     assert_eq!(title(&node, &database, "tea").await?, None);
@@ -86,7 +87,7 @@ pub(crate) async fn main() -> Result<(), BoxError> {
     };
     let post = post.insert(&database).await?;
 
-    assert_eq!(hears.recv().await.as_deref(), Some("create None On tea"));
+    assert_eq!(heard.recv().await.as_deref(), Some("create None On tea"));
     assert_eq!(
         title(&node, &database, "tea").await?.as_deref(),
         Some("On tea")
@@ -107,9 +108,8 @@ pub(crate) async fn main() -> Result<(), BoxError> {
     renamed("On green tea").update(&transaction).await?;
     transaction.commit().await?;
 
-    let told = hears.recv().await;
     assert_eq!(
-        told.as_deref(),
+        heard.recv().await.as_deref(),
         Some("update Some(\"On tea\") On green tea")
     );
     assert_eq!(
