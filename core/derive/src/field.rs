@@ -130,7 +130,8 @@ impl Field {
             "auto_create_time" => return self.take_auto(Auto::CreateTime, item, faults),
             "auto_update_time" => return self.take_auto(Auto::UpdateTime, item, faults),
             "version" => return self.take_auto(Auto::Version, item, faults),
-            _ => return self.take_auto(Auto::Random, item, faults),
+            "auto" => return self.take_auto(Auto::Random, item, faults),
+            other => unreachable!("`{other}` is in ON_FIELD and is not read"),
         };
         let value = attributes::flag(item, faults);
         attributes::set(flag, value, item, faults);

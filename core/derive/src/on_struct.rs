@@ -18,7 +18,7 @@ pub(crate) struct OnStruct {
     pub(crate) cache_keys: Vec<Vec<LitStr>>,
     pub(crate) unique: Vec<Vec<LitStr>>,
     pub(crate) at_least_one_of: Vec<Vec<LitStr>>,
-    /// The functions that look at a whole row, each with its name.
+    /// The functions that check a whole row, each with its name.
     pub(crate) checks: Vec<(LitStr, syn::Path)>,
     pub(crate) admin_api: Option<AdminApi>,
     pub(crate) home: Option<TokenStream>,
@@ -82,7 +82,7 @@ impl OnStruct {
                 let api = AdminApi::read(item, faults);
                 attributes::set(&mut self.admin_api, api, item, faults);
             }
-            _ => {
+            "crate" => {
                 let home = attributes::text(item, faults).and_then(|path| {
                     let parsed = path.parse_with(syn::Path::parse_mod_style);
                     parsed.map_err(|error| faults.push(error)).ok()
@@ -90,6 +90,7 @@ impl OnStruct {
                 let home = home.map(ToTokens::into_token_stream);
                 attributes::set(&mut self.home, home, item, faults);
             }
+            other => unreachable!("`{other}` is in ON_STRUCT and is not read"),
         }
     }
 }
