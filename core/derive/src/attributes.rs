@@ -41,9 +41,9 @@ pub(crate) const ON_FIELD: &[&str] = &[
     "on_update",
 ];
 
-/// Returns the items of all attributes of this name, with those that cannot be read as faults.
+/// Returns the items of all attributes of this name; what cannot be read is noted as a fault.
 ///
-/// The flag says whether all could be read: where not, something that seems missing may only be
+/// The flag says whether all could be read: if not, an item that seems to be missing may only be
 /// unreadable.
 pub(crate) fn items(
     attributes: &[Attribute],
@@ -217,7 +217,7 @@ fn is_value(value: &Expr) -> bool {
     }
 }
 
-/// A length: its least and its most.
+/// The bounds of a length, each if it was given.
 pub(crate) struct Length {
     pub(crate) min: Option<LitInt>,
     pub(crate) max: Option<LitInt>,

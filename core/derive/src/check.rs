@@ -11,8 +11,8 @@ use crate::{
 /// The most fields that a primary key can have.
 const MOST_PARTS: usize = 4;
 
-/// Returns the indexes of the fields that are the primary key together, and tells the fields of
-/// several that they share it.
+/// Returns the indexes of the fields that are the primary key together, and marks each as sharing
+/// it if there are several.
 pub(crate) fn primary_key(
     ident: &Ident,
     fields: &mut [Field],
@@ -59,7 +59,7 @@ pub(crate) fn primary_key(
         }
     }
 
-    // The compiler need not complain of the tuple, too.
+    // A longer tuple is no primary key to the compiler, which would complain as well.
     marked.truncate(MOST_PARTS);
     Some(marked)
 }

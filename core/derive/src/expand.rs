@@ -82,7 +82,7 @@ fn schema(entity: &Entity, home: &TokenStream) -> TokenStream {
         quote! {
             .check(#name, |row| match <Self as #home::Entity>::from_row(::core::clone::Clone::clone(row)) {
                 ::core::result::Result::Ok(entity) => #path(&entity),
-                // What does not fit the struct was refused before.
+                // A row that does not fit the struct has been refused before.
                 ::core::result::Result::Err(_) => ::core::result::Result::Ok(()),
             })
         }

@@ -12,7 +12,7 @@
 // What is wrong, and near names. Must not know any attribute.
 mod faults;
 
-// What names are made of.
+// The rules of names.
 mod names;
 
 // Words and values inside `#[entity(..)]`. Must not know fields or structs.
@@ -149,7 +149,8 @@ pub fn derive_entity(input: TokenStream) -> TokenStream {
 ///
 /// # Errors
 ///
-/// Variants with fields, type parameters and other serde attributes are compile errors.
+/// Variants with fields, type parameters and other serde attributes, also on the inner value of a
+/// newtype, are compile errors.
 #[proc_macro_derive(FieldValue, attributes(serde))]
 pub fn derive_field_value(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

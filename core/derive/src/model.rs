@@ -22,8 +22,8 @@ pub(crate) struct Entity {
 impl Entity {
     /// Reads a struct and notes its faults.
     ///
-    /// What is readable is given also where there are faults: writing the implementation all the
-    /// same keeps the compiler from complaining, wherever the entity is used, that it is none.
+    /// Returns what could be read even where there are faults: with an implementation, the compiler
+    /// does not complain as well, at every use of the struct, that it is no entity.
     pub(crate) fn read(input: &DeriveInput, faults: &mut Faults) -> Option<Self> {
         let generic = !input.generics.params.is_empty() || input.generics.where_clause.is_some();
         if generic {

@@ -1,4 +1,4 @@
-//! What names are made of; the runtime's `check_all` has the same rules.
+//! The rules of names; `check_all` has the same at run time.
 
 /// Returns whether a text can be the name of an entity or a field.
 pub(crate) fn is_identifier(name: &str) -> bool {

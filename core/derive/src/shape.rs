@@ -14,7 +14,7 @@ pub(crate) enum Shape {
     Ref(Box<Type>),
     /// A type that is certainly none of the above.
     Other,
-    /// It takes the compiler to tell.
+    /// A type that only the compiler can resolve.
     Unknown,
 }
 
