@@ -27,8 +27,10 @@ pub(crate) fn derive(input: &DeriveInput, faults: &mut Faults) -> Option<TokenSt
         Data::Enum(data) => of_enum(input, data, &home, faults),
         Data::Struct(data) => match &data.fields {
             Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
+                let inner = &fields.unnamed[0];
                 serde(&input.attrs, &["transparent"], faults);
-                Some(of_newtype(input, &fields.unnamed[0].ty, &home))
+                serde(&inner.attrs, &[], faults);
+                Some(of_newtype(input, &inner.ty, &home))
             }
             _ => {
                 faults.add(
@@ -115,7 +117,7 @@ fn of_enum(
         if text.is_empty() || texts.contains(&text) {
             faults.add(
                 &variant.ident,
-                format!("each variant is a text of its own, and {text:?} is none"),
+                format!("each variant needs a text of its own: {text:?} is empty or taken"),
             );
         }
 

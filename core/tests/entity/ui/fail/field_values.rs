@@ -33,6 +33,9 @@ struct Two(u32, u32);
 #[derive(FieldValue)]
 struct Any<T>(T);
 
+#[derive(FieldValue)]
+struct Hidden(#[serde(with = "hex")] u64);
+
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
 #[entity(name = "things")]
 struct Thing {
