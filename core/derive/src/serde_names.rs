@@ -4,7 +4,7 @@ use syn::{Attribute, Expr, ExprLit, Lit, Meta, Token, punctuated::Punctuated};
 
 use crate::{attributes::word, faults::Faults};
 
-/// Those that change neither the names nor the form of what is written.
+/// The attributes that change neither the names nor the form of what is written.
 const HARMLESS: [&str; 5] = [
     "default",
     "crate",
@@ -13,7 +13,8 @@ const HARMLESS: [&str; 5] = [
     "expecting",
 ];
 
-/// Returns whether it gives bytes the form that they have in the JSON of a row.
+/// Returns whether an attribute gives bytes the form that they have in the JSON of a row: `with =
+/// ".."`, where the path leads to a module `base64`.
 fn is_base64(item: &Meta) -> bool {
     let text = match item {
         Meta::NameValue(item) if item.path.is_ident("with") => &item.value,
@@ -24,7 +25,7 @@ fn is_base64(item: &Meta) -> bool {
         Expr::Lit(ExprLit {
             lit: Lit::Str(path),
             ..
-        }) => path.value().ends_with("base64"),
+        }) => path.value().rsplit("::").next() == Some("base64"),
         _ => false,
     }
 }

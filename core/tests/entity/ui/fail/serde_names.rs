@@ -13,6 +13,8 @@ struct Consumer {
     username: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     custom_id: Option<String>,
+    #[serde(with = "url_safe_base64")]
+    avatar: Vec<u8>,
 }
 
 fn main() {}
