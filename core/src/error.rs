@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_is_repeated_is_told_once() {
+    fn a_repeated_cause_is_written_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("cannot connect: {0}")]
         struct Repeats(#[source] std::io::Error);

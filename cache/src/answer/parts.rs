@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_alike_by_one_type_lends_alike() {
+    fn equal_values_of_similar_types_lend_the_same_part() {
         assert_eq!(seen(7_i64), seen(7_u32));
         assert_eq!(seen("a"), seen("a".to_owned()));
         assert_eq!(seen(Some("a")), seen("a"));

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_on_a_copy_stays_with_the_copy() {
+    fn an_option_that_is_set_on_a_copy_leaves_the_original_alone() {
         let options = GetOptions::default().ttl(SECOND).tags(["a"]);
         let copy = options.clone().ttl(2 * SECOND).tags(["b"]);
         assert_eq!(options, GetOptions::default().ttl(SECOND).tags(["a"]));

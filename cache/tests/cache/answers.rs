@@ -45,24 +45,24 @@ async fn values_of_every_kind_round_trip_through_both_levels() {
 
 // ML9
 #[tokio::test]
-async fn the_outcome_is_told_for_values_and_absences() {
+async fn an_answer_names_its_outcome_for_values_and_absences() {
     let cache = Cache::builder().build().unwrap();
     for value in [Some(7_u64), None] {
         let key = key(if value.is_some() { "value" } else { "absence" });
         let source = Source::default();
         let ask = || cache.get_entry::<u64, _>(&key, GetOptions::default(), source.give(value));
         let guard = cache.attach_thread("first");
-        assert_eq!(told(ask().await), (value, Outcome::Loaded));
-        assert_eq!(told(ask().await), (value, Outcome::L1));
+        assert_eq!(answered(ask().await), (value, Outcome::Loaded));
+        assert_eq!(answered(ask().await), (value, Outcome::L1));
         drop(guard);
         let _other = cache.attach_thread("second");
-        assert_eq!(told(ask().await), (value, Outcome::L2));
-        assert_eq!(told(ask().await), (value, Outcome::L1));
+        assert_eq!(answered(ask().await), (value, Outcome::L2));
+        assert_eq!(answered(ask().await), (value, Outcome::L1));
         assert_eq!(source.loads(), 1);
     }
 }
 
-fn told(answer: Result<Entry<u64>, GetError>) -> (Option<u64>, Outcome) {
+fn answered(answer: Result<Entry<u64>, GetError>) -> (Option<u64>, Outcome) {
     let entry = answer.unwrap();
     (entry.value.as_deref().copied(), entry.outcome)
 }
@@ -137,7 +137,7 @@ async fn without_a_load_a_hit_an_absence_and_a_miss_can_be_told_apart() {
         .unwrap();
     for (name, value) in [("value", Some(1)), ("absence", None)] {
         let entry = cache.cached::<u64>(&key(name)).unwrap().unwrap();
-        assert_eq!(told(Ok(entry)), (value, Outcome::L2));
+        assert_eq!(answered(Ok(entry)), (value, Outcome::L2));
     }
     assert_eq!(cache.cached::<u64>(&key("miss")).unwrap(), None);
 }

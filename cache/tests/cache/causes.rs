@@ -179,7 +179,7 @@ impl Between {
         L: Into<Loaded<u8>> + Send + 'static,
     {
         let number = Arc::new(AtomicU64::new(0));
-        let (cache, load, told) = (
+        let (cache, load, stored) = (
             cache.clone(),
             Source::default().behind(gate, old),
             Arc::clone(&number),
@@ -187,7 +187,7 @@ impl Between {
         let run = move || {
             let asked = cache.get(k(), GetOptions::default(), load);
             assert!(asked.now_or_never().is_none()); // the load goes on without its caller
-            told.store(cache.apply_change(&[], &[]), Ordering::SeqCst);
+            stored.store(cache.apply_change(&[], &[]), Ordering::SeqCst);
         };
         *self.0.lock().unwrap() = Some(Box::new(run));
         number

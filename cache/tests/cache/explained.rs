@@ -1,4 +1,4 @@
-//! What is told of why a key holds what it holds, and what it costs.
+//! Explanations of why a key holds what it holds, and what keeping them costs.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -13,9 +13,9 @@ use crate::kit::{Gate, Source, k, key, timed};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn events(cache: &Cache, key: &CacheKey) -> Vec<Event> {
-    let told = cache.explain(key);
-    let history = told.map(|told| told.history).unwrap_or_default();
-    history.into_iter().map(|it| it.event).collect()
+    let history = cache.explain(key).map(|it| it.history);
+    let history = history.unwrap_or_default().into_iter();
+    history.map(|it| it.event).collect()
 }
 
 fn change(row: i64) -> Reason {
@@ -28,7 +28,7 @@ fn change(row: i64) -> Reason {
 }
 
 #[tokio::test]
-async fn what_is_held_is_told_with_the_load_that_filled_it() {
+async fn an_explanation_names_the_entry_and_the_load_that_filled_it() {
     let (builder, clock) = timed();
     let cache = builder.ttl(10 * SECOND).build().unwrap();
     assert!(cache.explain(k()).is_none());
@@ -36,13 +36,13 @@ async fn what_is_held_is_told_with_the_load_that_filled_it() {
     cache.get(k(), GetOptions::default(), load).await.unwrap();
     clock.advance(4 * SECOND);
 
-    let told = cache.explain(k()).unwrap();
-    let held = told.held.unwrap();
+    let explanation = cache.explain(k()).unwrap();
+    let held = explanation.held.unwrap();
     assert_eq!(held.type_name, Some("u8"));
     assert_eq!((held.age, held.remaining), (4 * SECOND, Some(6 * SECOND)));
     assert!(held.bytes > 0);
-    let [load] = &told.history[..] else {
-        panic!("{:?}", told.history);
+    let [load] = &explanation.history[..] else {
+        panic!("{:?}", explanation.history);
     };
     assert_eq!((load.ago, load.number), (4 * SECOND, held.number));
     let by = LoadedBy::Miss;
@@ -51,14 +51,17 @@ async fn what_is_held_is_told_with_the_load_that_filled_it() {
     assert_eq!(load.event, Event::Loaded { by, took, refused });
 
     cache.set(k(), None::<u8>, GetOptions::default()).unwrap();
-    let told = cache.explain(k()).unwrap();
-    assert_eq!(told.held.unwrap().type_name, None);
+    let explanation = cache.explain(k()).unwrap();
+    assert_eq!(explanation.held.unwrap().type_name, None);
     let by = LoadedBy::Set;
-    assert_eq!(told.history[0].event, Event::Loaded { by, took, refused });
+    assert_eq!(
+        explanation.history[0].event,
+        Event::Loaded { by, took, refused }
+    );
 }
 
 #[tokio::test]
-async fn a_voided_load_is_told_with_what_has_voided_it() {
+async fn an_explanation_names_what_has_voided_a_load() {
     let local = tokio::task::LocalSet::new();
     let voided = async {
         let cache = Cache::builder().build().unwrap();
@@ -77,21 +80,21 @@ async fn a_voided_load_is_told_with_what_has_voided_it() {
         gate.open();
         asked.await.unwrap().unwrap();
 
-        let told = cache.explain(k()).unwrap();
-        assert!(told.held.is_none());
-        let refused = match told.history[0].event {
+        let explanation = cache.explain(k()).unwrap();
+        assert!(explanation.held.is_none());
+        let refused = match explanation.history[0].event {
             Event::Loaded { refused, .. } => refused,
             ref other => panic!("{other:?}"),
         };
         assert_eq!(refused, Some("voided"));
-        let evicted = &told.history[1];
+        let evicted = &explanation.history[1];
         let (held, voided) = (false, 1);
         assert_eq!(evicted.event, Event::Invalidated { held, voided });
         assert_eq!(evicted.reason.as_deref(), Some(&change(7)));
         assert_eq!(evicted.handlers, None);
         cache.note_handlers(number, Handlers::Everywhere);
-        let told = cache.explain(k()).unwrap();
-        assert_eq!(told.history[1].handlers, Some(Handlers::Everywhere));
+        let explanation = cache.explain(k()).unwrap();
+        assert_eq!(explanation.history[1].handlers, Some(Handlers::Everywhere));
     };
     local.run_until(voided).await;
 }
@@ -109,18 +112,18 @@ async fn what_a_handler_evicts_by_hand_is_due_to_its_change() {
         cache.invalidate_local(k());
         cache.invalidate_local(k()); // a second one has nothing left to do
     }
-    let told = cache.explain(k()).unwrap();
-    assert_eq!(told.history.len(), 2);
-    assert_eq!(told.history[0].cause, Some(number));
-    assert_eq!(told.history[0].reason.as_deref(), Some(&change(7)));
+    let explanation = cache.explain(k()).unwrap();
+    assert_eq!(explanation.history.len(), 2);
+    assert_eq!(explanation.history[0].cause, Some(number));
+    assert_eq!(explanation.history[0].reason.as_deref(), Some(&change(7)));
 
     cache.invalidate_local(k());
-    let told = cache.explain(k()).unwrap();
-    assert!(told.history[0].cause.is_none() && told.history[0].reason.is_none());
+    let explanation = cache.explain(k()).unwrap();
+    assert!(explanation.history[0].cause.is_none() && explanation.history[0].reason.is_none());
 }
 
 #[tokio::test]
-async fn tags_purges_and_ends_are_told() {
+async fn an_explanation_has_tags_purges_and_ends() {
     let (builder, clock) = timed();
     let cache = builder.build().unwrap();
     let other = cache.named("other").unwrap();
@@ -133,9 +136,9 @@ async fn tags_purges_and_ends_are_told() {
         let _due_to = Reason::Gap(GapReason::Trimmed).enter();
         cache.purge_node();
     }
-    let told = cache.explain(k()).unwrap();
-    assert_eq!(told.history[0].event, Event::Purged);
-    let reason = told.history[0].reason.as_deref();
+    let explanation = cache.explain(k()).unwrap();
+    assert_eq!(explanation.history[0].event, Event::Purged);
+    let reason = explanation.history[0].reason.as_deref();
     assert_eq!(reason, Some(&Reason::Gap(GapReason::Trimmed)));
     assert!(cache.explain(&key("unheard of")).is_none());
     assert!(other.explain(k()).is_none(), "it has had no such key");

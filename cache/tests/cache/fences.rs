@@ -112,7 +112,7 @@ async fn a_remote_invalidation_overtakes_a_load() {
 }
 
 #[tokio::test]
-async fn a_tag_overtakes_a_load_that_had_not_told_its_tags() {
+async fn a_tag_overtakes_a_load_whose_tags_are_not_known_yet() {
     local(async {
         let cache = Cache::builder().build().unwrap();
         let (gate, key) = (Gate::new(), key("k"));
@@ -149,9 +149,9 @@ async fn a_tag_overtakes_a_load_that_had_not_told_its_tags() {
     .await;
 }
 
-// G1: the load that fails has told no tags at all.
+// G1: the load that fails has no tags at all.
 #[tokio::test]
-async fn who_comes_after_a_tag_does_not_get_the_error_of_a_load_from_before() {
+async fn a_call_after_an_invalidated_tag_does_not_get_the_error_of_an_earlier_load() {
     local(async {
         let cache = Cache::builder().build().unwrap();
         let (gate, key) = (Gate::new(), key("k"));

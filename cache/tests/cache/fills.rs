@@ -110,7 +110,7 @@ async fn a_load_during_which_fills_were_stopped_does_not_fill_although_they_go_o
 }
 
 #[tokio::test]
-async fn what_is_renewed_or_set_while_fills_are_stopped_takes_what_was_cached_along() {
+async fn a_renewal_or_a_set_while_fills_are_stopped_evicts_the_cached_value() {
     let (cache, switch) = cache();
     let source = Source::default();
     cache.set(k(), Some(1_u8), GetOptions::default()).unwrap();
@@ -136,7 +136,7 @@ async fn what_is_renewed_or_set_while_fills_are_stopped_takes_what_was_cached_al
 }
 
 #[tokio::test]
-async fn one_that_panics_refuses() {
+async fn fills_that_panic_refuse() {
     #[derive(Debug)]
     enum Faulty {
         Begins,

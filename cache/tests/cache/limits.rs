@@ -132,7 +132,7 @@ async fn a_caller_takes_the_expired_value_after_a_time_of_its_own() {
 
 /// C13
 #[tokio::test]
-async fn what_lives_for_no_time_is_not_kept() {
+async fn a_value_that_expires_at_once_is_not_kept() {
     let (builder, clock) = timed();
     let cache = builder.build().unwrap();
     let expired = Loaded::new(1_u8).ttl(Duration::ZERO);

@@ -118,7 +118,7 @@ async fn a_first_caller_that_goes_away_at_any_poll_leaves_one_load() {
 
 // ML28
 #[tokio::test]
-async fn who_waits_is_woken_once_and_never_polls() {
+async fn a_caller_that_waits_is_woken_once_and_never_polls() {
     struct Count(AtomicUsize);
     impl Wake for Count {
         fn wake(self: Arc<Self>) {
@@ -347,7 +347,7 @@ async fn only_so_many_loads_run_at_once() {
 }
 
 #[test]
-fn who_waits_for_a_load_of_a_stopped_runtime_gets_an_error() {
+fn a_caller_that_waits_for_a_load_of_a_stopped_runtime_gets_an_error() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();

@@ -56,9 +56,9 @@ async fn an_invalidation_acts_on_the_other_node_once_it_is_delivered() {
     }
 }
 
-/// What arrives is never sent on, and caches nothing.
+/// Else a message would go round, and fill a cache with a value that no one there has read.
 #[tokio::test]
-async fn what_arrives_is_not_sent_on_and_does_not_fill() {
+async fn a_received_message_is_not_sent_on_and_fills_nothing() {
     for (name, take) in TAKES {
         let nodes = Nodes::named(&["a", "b", "c"], |builder| builder).unwrap();
         set(nodes.cache("a"), k());

@@ -65,7 +65,7 @@ fn threads_that_started_before_the_cache_have_an_l1_too() {
 
 /// A thread that outlives a cache frees what it held of it when it first uses another.
 #[test]
-fn what_a_thread_holds_of_a_cache_that_is_gone_goes_with_its_next_one() {
+fn a_thread_drops_its_level_of_a_dropped_cache_when_it_uses_the_next_one() {
     #[derive(Clone, serde::Serialize)]
     struct Held {
         #[serde(skip)]
@@ -138,7 +138,7 @@ async fn junk_pushes_no_hit_out_of_an_l1() {
 #[tokio::test]
 async fn a_value_takes_the_place_of_an_absence_and_the_other_way_round() {
     let cache = Cache::builder().build().unwrap();
-    let told = |value: Option<u8>| {
+    let takes_its_place = |value: Option<u8>| {
         cache.set(k(), value, GetOptions::default()).unwrap();
         for outcome in [Outcome::L2, Outcome::L1] {
             let entry = cache.cached::<u8>(k()).unwrap().unwrap();
@@ -148,7 +148,9 @@ async fn a_value_takes_the_place_of_an_absence_and_the_other_way_round() {
             );
         }
     };
-    [Some(1), None, Some(2), None].into_iter().for_each(told);
+    [Some(1), None, Some(2), None]
+        .into_iter()
+        .for_each(takes_its_place);
     assert_eq!(cache.thread_stats()[0].l1_entries, 1);
 }
 

@@ -19,7 +19,7 @@ use crate::kit::{Failure, Gate, Source, k, key, timed};
 const SECOND: Duration = Duration::from_secs(1);
 const INSTANT: Duration = Duration::from_nanos(1);
 
-/// Proves what it is told to; panics where it is told nothing.
+/// Proves what a test says, and panics before it has said anything.
 #[derive(Debug)]
 struct Prover {
     proof: Mutex<Option<Proof>>,
@@ -157,7 +157,7 @@ async fn an_expired_value_is_served_after_a_failure_as_long_as_it_is_proven() {
 }
 
 #[tokio::test]
-async fn what_was_read_at_a_position_counts_from_the_proof_alone() {
+async fn the_age_of_a_value_that_was_read_at_a_position_counts_from_the_proof_alone() {
     let (cache, clock, prover) = node(|builder| builder);
     let _guard = cache.attach_thread("worker");
     clock.advance(60 * SECOND);
@@ -216,8 +216,8 @@ async fn a_node_whose_proof_is_withheld_serves_nothing_that_it_holds() {
     }
 }
 
-/// What a call gives, or that it was refused.
-fn told(got: Result<Option<Arc<u8>>, GetError>) -> Option<u8> {
+/// Returns the value of an answer; `None` also for a refusal.
+fn served(got: Result<Option<Arc<u8>>, GetError>) -> Option<u8> {
     match got {
         Ok(value) => value.as_deref().copied(),
         Err(GetError::Unproven(_)) => None,
@@ -235,7 +235,7 @@ async fn a_node_that_refuses_begins_no_load_until_it_is_proven() {
     assert!(error.to_string().contains("10s"), "{error}");
 
     prover.say(Proof::At(clock.now()));
-    assert_eq!(told(ask().await), Some(1));
+    assert_eq!(served(ask().await), Some(1));
     clock.advance(9 * SECOND);
     let late = key("late");
     let load = source.give(Some(1_u8));
@@ -244,13 +244,13 @@ async fn a_node_that_refuses_begins_no_load_until_it_is_proven() {
     // The bound has run out since the proof: what is younger is served, and nothing is loaded.
     clock.advance(SECOND);
     let loads = source.loads();
-    assert_eq!(told(ask().await), None);
+    assert_eq!(served(ask().await), None);
     assert_eq!(
-        told(cache.renew(&late, options(), source.give(Some(2_u8))).await),
+        served(cache.renew(&late, options(), source.give(Some(2_u8))).await),
         None
     );
     assert_eq!(
-        told(cache.get(&late, options(), source.give(Some(2_u8))).await),
+        served(cache.get(&late, options(), source.give(Some(2_u8))).await),
         Some(1)
     );
     let many = |keys: Vec<CacheKey>| async move {
@@ -263,11 +263,11 @@ async fn a_node_that_refuses_begins_no_load_until_it_is_proven() {
     let held = cache.get_bulk(&both[..1], options(), many).await.unwrap();
     assert_eq!(held[0].as_deref(), Some(&1));
     let view = cache.view::<u8>("views").unwrap();
-    assert_eq!(told(view.get("v", source.give(Some(1_u8))).await), None);
+    assert_eq!(served(view.get("v", source.give(Some(1_u8))).await), None);
     assert_eq!((source.loads(), cache.stats().refused_unproven), (loads, 5));
 
     prover.say(Proof::At(clock.now()));
-    assert_eq!(told(ask().await), Some(1));
+    assert_eq!(served(ask().await), Some(1));
 }
 
 #[tokio::test]
@@ -292,7 +292,7 @@ async fn a_node_that_refuses_serves_what_asks_to_be_refreshed_and_joins_what_run
         let loads = source.loads();
         for _ in 0..2 {
             let load = source.give(Some(2_u8));
-            assert_eq!(told(cache.get(k(), early.clone(), load).await), Some(1));
+            assert_eq!(served(cache.get(k(), early.clone(), load).await), Some(1));
         }
         let many = |keys: Vec<CacheKey>| async move {
             let found = keys.into_iter().map(|key| (key, Some(3_u8))).collect();
@@ -302,7 +302,7 @@ async fn a_node_that_refuses_serves_what_asks_to_be_refreshed_and_joins_what_run
         assert_eq!(held.unwrap()[0].as_deref(), Some(&1));
         let joins = cache.get(&slow_key, GetOptions::default(), source.give(Some(8_u8)));
         let joins = async { tokio::join!(joins, async { gate.open() }).0 };
-        assert_eq!(told(joins.await), Some(7));
+        assert_eq!(served(joins.await), Some(7));
         assert_eq!(source.loads(), loads);
     };
     tokio::join!(slow, others).0.unwrap();

@@ -91,8 +91,8 @@ async fn every_count_is_published_under_its_name_and_its_caches() {
     }
 }
 
-/// The load-time histogram: of loads that end, however they do, by the cache's clock; each told
-/// once.
+/// The load-time histogram: of loads that end, however they do, by the cache's clock; each
+/// published once.
 #[tokio::test]
 async fn how_long_loads_took_is_published_with_its_sum() {
     let (builder, clock) = timed();
@@ -132,7 +132,7 @@ async fn how_long_loads_took_is_published_with_its_sum() {
     assert_eq!((seen.count(), seen.sum), (3, Duration::from_millis(8)));
 }
 
-/// The histogram of ages at hits: a sample of them, each told once.
+/// The histogram of ages at hits: a sample of them, each published once.
 #[tokio::test]
 async fn how_old_hits_were_is_published_once() {
     let (builder, clock) = timed();

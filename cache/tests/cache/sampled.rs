@@ -68,7 +68,7 @@ async fn an_entry_that_was_given_other_times_is_the_same() {
 }
 
 #[test]
-fn what_is_not_served_is_not_sampled_and_another_type_is_an_error() {
+fn a_sample_of_an_expired_value_is_none_and_of_another_type_an_error() {
     let (builder, clock) = timed();
     let cache = builder.ttl(SECOND).build().unwrap();
     set(&cache, Some(1));

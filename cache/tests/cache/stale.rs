@@ -81,7 +81,7 @@ async fn a_late_load_serves_the_expired_value_and_fills_when_it_comes() {
 }
 
 #[tokio::test]
-async fn what_may_be_revoked_is_never_served_stale() {
+async fn a_revocable_value_is_never_served_stale() {
     let (cache, _clock) = expired(Policy::revocable());
     assert!(matches!(
         fails(&cache, GetOptions::default()).await,

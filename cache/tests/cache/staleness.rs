@@ -106,10 +106,9 @@ async fn a_failing_load_serves_nothing_beyond_the_bound() {
     assert_eq!(cache.stats().stale_served, 2);
 }
 
-/// What the documentation of the policy says: told of, gone; not told of, served until a bound ends
-/// it.
+/// As the documentation of the policy says.
 #[tokio::test]
-async fn what_may_be_revoked_is_as_stale_as_nobody_tells_of_it() {
+async fn a_revocable_value_lives_until_it_is_invalidated_or_its_bound_ends() {
     let year = 365 * 24 * 3600 * SECOND;
     for bound in [None, Some(10 * SECOND)] {
         let (builder, clock) = timed();

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_snapshot_is_refused() {
+    fn a_malformed_snapshot_is_refused() {
         for text in [
             "", "1:2", "2:1:", "1:4:3,2", "1:4:2,2", "1:4:4", "1:4:x", "1:4:2:", "-1:4:",
         ] {

@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_meanwhile_makes_one_that_includes_all() {
+    fn wake_ups_that_are_asked_for_during_another_become_one_that_includes_all() {
         let next = NextWake::default();
         assert_eq!(next.take(), None);
         next.ask(&Wake::Reported);

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_jiff_has_no_place_for_is_an_error() {
+    fn a_time_outside_of_jiffs_range_is_an_error() {
         for outside in [i64::MIN, i64::MAX] {
             assert!(jiff::Timestamp::try_from(Timestamp::from_unix(outside)).is_err());
             assert!(jiff::Timestamp::try_from(TimestampMicros::from_micros(outside)).is_err());

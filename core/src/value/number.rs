@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_float_shows_as_it_was_written_is_kept() {
+    fn a_number_that_a_float_holds_exactly_as_written_is_taken() {
         for text in [
             "0",
             "-0",
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_come_back_as_another_number_is_refused() {
+    fn a_number_that_would_come_back_as_another_is_refused() {
         for text in [
             "9007199254740993",
             "0.1000000000000000055",

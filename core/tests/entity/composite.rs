@@ -208,7 +208,7 @@ fn pair() -> SchemaBuilder {
 }
 
 #[test]
-fn faults_of_a_key_of_several_fields_are_told() {
+fn faults_of_a_key_of_several_fields_are_found() {
     check_all(&[&pair().build()]).expect("no fault");
     let many = ["c", "d", "e"];
     let many = many.iter().fold(pair(), |schema, name| {

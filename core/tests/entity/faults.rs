@@ -98,7 +98,7 @@ fn a_primary_key_is_demanded() {
 
 // SC8
 #[test]
-fn what_is_composite_or_a_floating_point_number_can_be_neither_unique_nor_part_of_a_key() {
+fn composite_and_floating_point_fields_can_be_neither_unique_nor_part_of_a_key() {
     assert_faults(
         sound()
             .field(Field::of::<Option<BTreeSet<String>>>("labels").unique())

@@ -189,7 +189,7 @@ fn a_default_stands_in_for_an_absent_value_alone() {
 }
 
 #[test]
-fn what_is_immutable_is_kept() {
+fn an_update_may_not_change_immutable_fields() {
     let schema = Offer::schema();
     let old = offer().to_row();
     let changed = Offer {
@@ -206,7 +206,7 @@ fn what_is_immutable_is_kept() {
 }
 
 #[test]
-fn what_is_wrong_with_a_request_has_a_rule_too() {
+fn violations_of_a_request_name_their_rule_too() {
     let schema = Offer::schema();
     let text = r#"{"nmae": 1, "code": 7, "weight": 9007199254740993}"#;
     let object: serde_json::Value = serde_json::from_str(text).unwrap();

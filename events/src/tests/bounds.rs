@@ -289,7 +289,7 @@ async fn a_listener_that_always_has_mail_lets_other_tasks_run() {
 }
 
 #[test]
-fn what_can_hear_nothing_is_refused() {
+fn a_pattern_that_matches_no_channel_ever_is_refused() {
     let bus = bus(0);
     notes(&bus);
     for (source, event) in [

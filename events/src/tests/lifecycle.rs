@@ -42,7 +42,7 @@ async fn after_a_shutdown_everything_is_refused() {
 
 // WE16
 #[tokio::test]
-async fn what_was_accepted_is_delivered_before_the_end() {
+async fn accepted_events_are_delivered_before_the_end() {
     let bus = bus(1);
     let channel = notes(&bus);
     let worker = bus.attach_worker(0).expect("free");

@@ -136,7 +136,7 @@ fn what_a_bus_has_counted_is_recorded_under_its_names() {
 
 /// Two series of one name and the same labels would be one whose value is that of either.
 #[test]
-fn what_shares_a_name_is_counted_together() {
+fn handlers_and_queues_of_one_name_are_counted_together() {
     let bus = WorkerEvents::builder().build().unwrap();
     let notes = bus.declare::<Note>("jobs", "done").unwrap();
     for bound in [1, 2] {

@@ -36,7 +36,7 @@ fn the_newest_records_of_a_key_are_kept_and_the_rest_is_bounded() {
 }
 
 #[test]
-fn an_eviction_before_its_record_was_read_is_told_once_with_the_row() {
+fn an_eviction_before_its_record_was_read_is_recorded_once_with_the_row() {
     let recorder = largest();
     let mark = |number| Some(Mark::new(Epoch::new(1, Default::default()), number));
     let of = |mark, rows: &[&str]| {
@@ -106,7 +106,7 @@ fn a_cause_is_found_by_its_number_and_learns_of_its_handlers() {
 }
 
 #[test]
-fn what_it_takes_follows_the_capacity() {
+fn the_memory_of_a_recorder_follows_the_capacity() {
     for capacity in [64 << 10, 1 << 20, 16 << 20, 64 << 20, 1 << 30, u64::MAX] {
         let recorder = Recorder::new(capacity);
         let empty = recorder.size().1;

@@ -20,7 +20,7 @@ const BOUND: Duration = Duration::from_millis(50);
 /// How many versions a round writes.
 const VERSIONS: u64 = 64;
 
-/// Keeps everything, and proves what it is told to.
+/// Keeps everything, and proves what it has been asked to.
 #[derive(Debug)]
 struct Prover {
     clock: ManualClock,
