@@ -110,7 +110,17 @@ impl<'a> Nodes<'a> {
                 }
             }
             Deed::Bounce => self.engine.bounce(),
-            Deed::Recreate => self.engine.recreate(),
+            Deed::Recreate => match chance.below(2) {
+                0 => self.engine.recreate(),
+                // What this node has not read goes with the log.
+                _ => {
+                    let time = Duration::from_millis(200 + chance.below(800));
+                    self.stopped(node, || {
+                        self.world.goes_on_after(time);
+                        self.engine.recreate();
+                    });
+                }
+            },
             Deed::PutBack => self.put_back(chance),
             Deed::Link(trouble) => {
                 let (link, time) = trouble.draw(chance);
