@@ -225,3 +225,38 @@ impl<W: Any + Send + Sync> AnyView for ViewTable<W> {
         gone.into_iter().map(|value| value as _).collect()
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use tidings_core::clock::ManualClock;
+
+    use super::*;
+    use crate::{fence::number::Number, stats::Threads};
+
+    #[test]
+    fn one_hit_in_256_on_average_touches_l2() {
+        let mut table = ViewTable::<u64>::new(100, u64::MAX);
+        let (slots, threads) = (Slots::new(4), Threads::default());
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+        let counters = threads.join(&"w".into());
+        let new = Entering {
+            value: Some(Arc::new(1)),
+            number: Number(1),
+            expires: Moment::NEVER,
+            slot: 0,
+            weight: 10,
+        };
+        drop(table.put(Of(0), b"key", new, &slots));
+
+        let mut touches = 0;
+        for _ in 0..1_000 * TOUCH_EVERY {
+            match table.get(Of(0), b"key", &slots, &clock, &counters, |_| ()) {
+                Seen::Touch(()) => touches += 1,
+                Seen::Hit(()) => {}
+                Seen::Miss => panic!("it was put"),
+            }
+        }
+        // The distances are drawn at random: 18 is one standard deviation.
+        assert!((850..1_150).contains(&touches), "{touches}");
+    }
+}

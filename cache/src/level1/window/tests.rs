@@ -48,6 +48,16 @@ fn an_entry_is_one_line_of_the_processors_cache() {
     assert_eq!(align_of::<Entry<u64>>(), 64);
 }
 
+#[test]
+fn an_entry_counts_its_two_places_its_value_and_a_key_that_is_not_in_it() {
+    let places = 2 * (64 + 16);
+    for (len, beside) in [(0, 0), (32, 0), (33, 33), (300, 300)] {
+        let key = vec![b'k'; len];
+        assert_eq!(weight_of(&key, 10), places + 10 + beside, "{len}");
+    }
+    assert_eq!(weight_of(b"", u32::MAX), u32::MAX);
+}
+
 // G13: the hash chooses a place, the whole key decides.
 #[test]
 fn keys_of_one_hash_are_told_apart_at_every_length() {
