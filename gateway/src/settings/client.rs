@@ -7,8 +7,8 @@ use super::{
     environment::Environment,
     layers::Layers,
     parse,
-    row::{Row, Secrecy},
-    source::SettingsError,
+    row::Row,
+    source::{Secrecy, SettingsError},
     values::{AdminAddress, Secret},
 };
 

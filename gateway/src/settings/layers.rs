@@ -10,8 +10,8 @@ use clap::ArgMatches;
 use super::{
     environment::{CONFIG, Environment, RUST_LOG},
     file,
-    row::{Default, Row, Secrecy},
-    source::{Fault, Raw, SettingsError, Source},
+    row::{Default, Row},
+    source::{Fault, Raw, Secrecy, SettingsError, Source},
     wrong::Wrong,
 };
 
@@ -125,7 +125,7 @@ impl<'a> Layers<'a> {
     }
 
     fn fault(&mut self, row: &Row, raw: &Raw, reason: &str) {
-        let fault = Fault::new(row.name, raw, reason, row.secrecy == Secrecy::Secret);
+        let fault = Fault::new(row.name, row.secrecy, raw, reason);
         self.faults.push(fault);
     }
 

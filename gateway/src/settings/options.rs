@@ -4,14 +4,15 @@
 //! To add an option, add a row. The text above it is the documentation of the field and the help of
 //! the flag; then come the field and its type, the parser, and the row's properties.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use tidings::StalePolicy;
 
 use super::{
     layers::Layers,
     limits, parse,
-    row::{Change, Row, Secrecy, dashed},
+    row::{Change, Row, dashed},
+    source::{Secrecy, without_password},
     units,
     values::{
         AccessLog, BuiltIn, Cluster, KeyForwarding, KeyNames, KeyStorage, LogFormat, Secret,
@@ -37,7 +38,7 @@ macro_rules! options {
         $( $(#[doc = $doc:literal])+ $field:ident: $Type:ty = $parse:expr, $row:expr; )*
     ) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq)]
+        #[derive(Clone, PartialEq)]
         pub struct $Struct {
             $( $(#[doc = $doc])+ pub $field: $Type, )*
             $(
@@ -64,6 +65,22 @@ macro_rules! options {
                 } )*
                 $( names.extend(self.$inner.fixed_differences(&other.$inner)); )?
                 names
+            }
+        }
+
+        impl fmt::Debug for $Struct {
+            /// Shows every value, and of one that may hold a password no more than a message does.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut shown = f.debug_struct(stringify!($Struct));
+                $( match ($row).secrecy {
+                    Secrecy::Public => shown.field(stringify!($field), &self.$field),
+                    Secrecy::Masked | Secrecy::Secret => {
+                        let text = without_password(&format!("{:?}", self.$field));
+                        shown.field(stringify!($field), &format_args!("{text}"))
+                    }
+                }; )*
+                $( shown.field(stringify!($inner), &self.$inner); )?
+                shown.finish()
             }
         }
     };

@@ -1,5 +1,7 @@
-//! [`Row`]: what is said once of an option, and is true of its flag, its variable, its key and its
-//! help.
+//! [`Row`]: the description of one option, from which its flag, its variable, its key and its help
+//! are made.
+
+use super::source::Secrecy;
 
 /// One option: a flag `--name`, a variable `TIDINGS_NAME` and a key `name` of the file.
 #[derive(Clone, Copy, Debug)]
@@ -41,16 +43,6 @@ pub(super) enum Allowed {
 pub(super) enum Heading {
     Common,
     Advanced,
-}
-
-/// Whether a value may be printed, and whether it can come from a file of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Secrecy {
-    Public,
-    /// May hold a password, which is masked; `TIDINGS_NAME_FILE` names a file with it.
-    Masked,
-    /// Never printed; `TIDINGS_NAME_FILE` names a file with it.
-    Secret,
 }
 
 /// Whether a reload applies a new value.

@@ -7,6 +7,16 @@ use std::{
     path::PathBuf,
 };
 
+/// Whether a value may be printed, and whether it can come from a file of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Secrecy {
+    Public,
+    /// A URL that may hold a password, which is masked; `TIDINGS_NAME_FILE` names a file with it.
+    Masked,
+    /// Never printed; `TIDINGS_NAME_FILE` names a file with it.
+    Secret,
+}
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -114,13 +124,14 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(super) fn new(name: &'static str, raw: &Raw, reason: &str, secret: bool) -> Self {
-        let value = if secret {
-            "(hidden)".to_owned()
-        } else if raw.list {
-            format!("{:?}", raw.items)
-        } else {
-            format!("{:?}", without_password(&raw.items.concat()))
+    pub(super) fn new(name: &'static str, secrecy: Secrecy, raw: &Raw, reason: &str) -> Self {
+        let shown = || raw.items.iter().map(|item| without_password(item));
+        let value = match secrecy {
+            Secrecy::Secret => "(hidden)".to_owned(),
+            Secrecy::Public | Secrecy::Masked if raw.list => {
+                format!("{:?}", shown().collect::<Vec<_>>())
+            }
+            Secrecy::Public | Secrecy::Masked => format!("{:?}", shown().collect::<String>()),
         };
         let message = format!("{name}: {value} ({}) is invalid: {reason}", raw.source);
         Self {
@@ -157,16 +168,36 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Writes `scheme://user:password@rest` without the password, and cuts long values.
+/// The most characters of a value that are repeated.
+const LONGEST_SHOWN: usize = 200;
+
+/// Returns a value as it may be shown: a URL without its password and without its arguments, one of
+/// which may be the password too; and no more than the beginning of a long value. A path of SQLite
+/// has no password, and is shown as it is.
 pub(super) fn without_password(value: &str) -> String {
-    let mut shown: String = value.chars().take(200).collect();
-    if let Some((scheme, rest)) = shown.split_once("://")
-        && let Some((credentials, host)) = rest.rsplit_once('@')
-        && let Some((user, _)) = credentials.split_once(':')
-    {
-        shown = format!("{scheme}://{user}:***@{host}");
+    let shown = match value.split_once("://") {
+        Some((scheme, rest)) if !scheme.ends_with("sqlite") => {
+            format!("{scheme}://{}", without_credentials(rest))
+        }
+        Some(_) | None => value.to_owned(),
+    };
+    shown.chars().take(LONGEST_SHOWN).collect()
+}
+
+/// Masks what follows the user and what follows `?`. A password may hold any character, so the last
+/// `@` ends it: too much is masked rather than too little.
+fn without_credentials(rest: &str) -> String {
+    let (user, host) = match rest.rsplit_once('@') {
+        None => (String::new(), rest),
+        Some((credentials, host)) => match credentials.find([':', '/', '?', '@']) {
+            None => (format!("{credentials}@"), host),
+            Some(end) => (format!("{}:***@", &credentials[..end]), host),
+        },
+    };
+    match host.split_once('?') {
+        Some((host, _)) => format!("{user}{host}?***"),
+        None => format!("{user}{host}"),
     }
-    shown
 }
 
 /// Why there are no settings.

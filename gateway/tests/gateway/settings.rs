@@ -272,6 +272,24 @@ fn a_password_is_not_repeated() {
         !said.contains("s3cret") && said.contains("u:***@h"),
         "{said}"
     );
+    let long = format!("postgres://u:s3cret{}@h/db?x=y", "x".repeat(300));
+    for url in [
+        "postgres://u@h/db?x=y&password=s3cret",
+        "postgres://u@h/db?x=y&password=s3cret@1",
+        "postgres://u:a?s3cret@h/db?x=y",
+        &long,
+    ] {
+        let said = refused(&["--database", url], &[]);
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+    let (_folder, path) = file("database = [\"postgres://u:s3cret@h/db\"]\n");
+    let said = refused(&["--config", &path], &[]);
+    assert!(!said.contains("s3cret"), "{said}");
+    let url = "postgres://u@h/db?sslmode=require&password=s3cret";
+    let settings = resolve(&["--database", url], &[]).expect("allowed settings");
+    assert_eq!(settings.database_shown(), "postgres://u@h/db?***");
+    assert!(!format!("{settings:?}").contains("s3cret"));
+
     let said = refused(&["--admin-token", "with space"], &[]);
     assert!(!said.contains("with space"), "{said}");
     let settings = resolve(&["--admin-token", "s3cret"], &[]).expect("allowed settings");
