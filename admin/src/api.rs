@@ -106,8 +106,9 @@ async fn page(State(pages): State<Pages>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let node = pages.node.get();
     let path = parts.uri.path();
+    let is_read = matches!(parts.method, Method::GET | Method::HEAD);
     let mut response = match (path.strip_suffix('/').unwrap_or(path), node) {
-        ("/livez" | "/readyz" | "/metrics", _) if !parts.method.is_safe() => {
+        ("/livez" | "/readyz" | "/metrics", _) if !is_read => {
             Problem::method_not_allowed("GET, HEAD".to_owned()).into_response()
         }
         ("/livez", _) => health::live(),

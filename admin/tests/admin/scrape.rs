@@ -202,3 +202,21 @@ async fn what_a_program_adds_is_told_with_the_rest() {
     assert_eq!(ask("/shops").await.0, 404);
     assert_eq!(ask("/status").await.0, 404);
 }
+
+#[tokio::test]
+async fn status_pages_take_get_and_head_alone() {
+    let pages = status_router(Arc::default(), Readiness::new(), Metrics::new());
+    let ask = async |method: &str| {
+        let request = Request::builder().method(method).uri("/livez");
+        let request = request.body(Body::empty()).unwrap();
+        pages.clone().oneshot(request).await.unwrap()
+    };
+    for method in ["GET", "HEAD"] {
+        assert_eq!(ask(method).await.status(), 200, "{method}");
+    }
+    for method in ["POST", "DELETE", "OPTIONS", "TRACE"] {
+        let refused = ask(method).await;
+        assert_eq!(refused.status(), 405, "{method}");
+        assert_eq!(refused.headers()["allow"], "GET, HEAD");
+    }
+}
