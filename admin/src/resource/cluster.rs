@@ -8,7 +8,10 @@ use serde_json::{Map, Value as Json, json};
 use tidings::{
     Node, ProbeError, Timestamp,
     cluster::{ClusterStats, MemberView, Protocol, View, WakeLink},
-    core::log::{EvictionTarget, GapReason},
+    core::{
+        Chain,
+        log::{EvictionTarget, GapReason},
+    },
 };
 
 use crate::{
@@ -83,7 +86,8 @@ pub(crate) fn short(node: &Node) -> Json {
 /// Removes a member that will not come back.
 pub(crate) async fn remove(node: &Node, name: &str) -> Result<Response, Problem> {
     if let Some(cluster) = node.cluster() {
-        cluster.remove_member(name).await.map_err(unavailable)?;
+        let removed = cluster.remove_member(name).await;
+        removed.map_err(|error| unavailable(Chain(&error)))?;
     }
     let deed = Deed {
         what: format!("member {name} of the cluster"),
@@ -99,7 +103,7 @@ pub(crate) async fn probe(node: &Node, timeout: Duration) -> Result<Response, Pr
         ProbeError::Busy(_) => Problem::new(Kind::Busy, error.to_string()),
         error => {
             let message = "the cluster's log does not answer: no probe was made";
-            Problem::new(Kind::Unavailable, message).because(chain(&error))
+            Problem::new(Kind::Unavailable, message).because(Chain(&error))
         }
     })?;
 
@@ -118,12 +122,6 @@ pub(crate) async fn probe(node: &Node, timeout: Duration) -> Result<Response, Pr
     Ok(audit::note(answer::json(StatusCode::OK, &body), deed))
 }
 
-/// Writes an error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 /// Evicts on every node: on this one at once, and on the others by a record, which is in the log
 /// when this returns.
 pub(crate) async fn evict(node: &Node, target: EvictionTarget) -> Result<(), Problem> {
@@ -132,8 +130,10 @@ pub(crate) async fn evict(node: &Node, target: EvictionTarget) -> Result<(), Pro
         Some(cluster) if cluster.has_members() => {
             let appended = cluster.evict_everywhere(cache.name().into(), target);
             let appended = tokio::time::timeout(APPEND, appended).await;
-            let late = |_| unavailable("the log did not answer in time");
-            appended.map_err(late)?.map(drop).map_err(unavailable)
+            let appended = appended.map_err(|_| unavailable("the log did not answer in time"))?;
+            appended
+                .map(drop)
+                .map_err(|error| unavailable(Chain(&error)))
         }
         Some(_) | None => {
             match target {
@@ -146,9 +146,9 @@ pub(crate) async fn evict(node: &Node, target: EvictionTarget) -> Result<(), Pro
     }
 }
 
-fn unavailable(error: impl std::fmt::Display) -> Problem {
+fn unavailable(cause: impl std::fmt::Display) -> Problem {
     let message = "the cluster's log does not answer; this node has done its part";
-    Problem::new(Kind::Unavailable, message).because(error)
+    Problem::new(Kind::Unavailable, message).because(cause)
 }
 
 fn wake_ups(link: WakeLink) -> Json {

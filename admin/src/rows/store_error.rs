@@ -1,7 +1,10 @@
 //! What a client hears of the store's errors: all of what it can correct, and nothing of the rest.
 
 use serde_json::{Map, Value as Json};
-use tidings::store::{Error, ErrorKind};
+use tidings::{
+    core::Chain,
+    store::{Error, ErrorKind},
+};
 
 use crate::problem::{Kind, Problem};
 
@@ -38,11 +41,11 @@ impl Problem {
         match error.kind() {
             ErrorKind::Unavailable | ErrorKind::InDoubt => {
                 let message = "the database is unavailable; try again later";
-                Self::new(Kind::Unavailable, message).because(chain(error))
+                Self::new(Kind::Unavailable, message).because(Chain(error))
             }
             ErrorKind::Changed => Self::contended(),
-            ErrorKind::Refused => Self::new(Kind::Refused, error.to_string()).because(chain(error)),
-            _ => Self::internal(chain(error)),
+            ErrorKind::Refused => Self::new(Kind::Refused, error.to_string()).because(Chain(error)),
+            _ => Self::internal(Chain(error)),
         }
     }
 }
@@ -52,13 +55,6 @@ fn each(fields: &[String], message: &str) -> Map<String, Json> {
         .iter()
         .map(|field| (field.clone(), message.into()))
         .collect()
-}
-
-/// Writes an error with its causes, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let causes: Vec<_> = causes.map(ToString::to_string).collect();
-    causes.join(": ")
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
+use tidings::core::Chain;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
@@ -85,7 +86,7 @@ impl Caller {
         let request = self.request(method, path, body)?;
         let answering = async {
             let response = sender.send_request(request).await;
-            let response = response.map_err(|error| self.broke(error))?;
+            let response = response.map_err(|error| self.broke(Chain(&error)))?;
             self.read(response).await
         };
         let answered = timeout(ANSWER + longer, answering).await;
@@ -108,7 +109,7 @@ impl Caller {
 
         let response = timeout(ANSWER, sender.send_request(request)).await;
         let response = response.map_err(|_| self.silent(ANSWER))?;
-        let response = response.map_err(|error| self.broke(error))?;
+        let response = response.map_err(|error| self.broke(Chain(&error)))?;
 
         let kind = response.headers().get(header::CONTENT_TYPE);
         let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
@@ -144,7 +145,7 @@ impl Caller {
         };
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| self.unreachable(error))?;
+            .map_err(|error| self.unreachable(Chain(&error)))?;
 
         // What goes wrong with it is told to the request.
         tokio::spawn(async move { drop(connection.await) });
@@ -297,7 +298,7 @@ impl Following {
             let frame = timeout(SILENCE, self.body.frame()).await;
             let frame = frame.map_err(|_| self.over(format!("silent for {SILENCE:?}")))?;
             let frame = frame.ok_or_else(|| self.over("the node has ended the stream"))?;
-            let frame = frame.map_err(|error| self.over(error))?;
+            let frame = frame.map_err(|error| self.over(Chain(&error)))?;
 
             if let Ok(bytes) = frame.into_data() {
                 let events = self.parser.push(&bytes);

@@ -1,9 +1,7 @@
-//! [`Refusal`]: each cause for which the proxy side itself refuses a request, with what it answers.
-
-use std::error::Error as StdError;
+//! [`Refusal`]: why the proxy side itself refuses a request, with the answer to each cause.
 
 use http::{HeaderValue, StatusCode, header};
-use tidings::cache::GetError;
+use tidings::{cache::GetError, core::Chain};
 
 use super::response::{Response, refuse};
 
@@ -137,16 +135,11 @@ impl Refusal {
     pub(crate) fn of_lookup(error: &GetError, what: &'static str) -> Self {
         match error {
             GetError::Unproven(_) => {
-                tracing::debug!(
-                    error = error as &dyn StdError,
-                    what,
-                    "refused without a proof"
-                );
+                tracing::debug!(error = %Chain(error), what, "refused without a proof");
                 Self::NotProven
             }
             _ => {
-                let error = error as &dyn StdError;
-                tracing::error!(error, "{what} could not be loaded");
+                tracing::error!(error = %Chain(error), "{what} could not be loaded");
                 Self::LoadFailed
             }
         }

@@ -10,9 +10,7 @@
     reason = "these are time limits of sockets, which no clock of ours can hurry; tests set them short"
 )]
 
-use std::{
-    error::Error as StdError, future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration,
-};
+use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header, request::Parts};
 use hyper::{body::Incoming, client::conn::http1};
@@ -155,11 +153,11 @@ impl Upstream {
         match self.exchange(Request::from_parts(head, body)).await {
             Ok(response) => response,
             Err(failure) => {
-                let cause = failure.source().map(ToString::to_string);
                 if matches!(failure, Failure::ClientBody(_)) {
-                    tracing::debug!(cause, "a request's body broke off");
+                    tracing::debug!(error = %Chain(&failure), "a request's body broke off");
                 } else {
-                    tracing::warn!(upstream = %self.address.authority, %failure, cause, "no answer from the upstream");
+                    let upstream = &self.address.authority;
+                    tracing::warn!(upstream, error = %Chain(&failure), "no answer from the upstream");
                 }
                 failure.refusal().answer()
             }

@@ -20,6 +20,7 @@ use hyper::{
     service::Service,
 };
 use parking_lot::Mutex;
+use tidings::core::Chain;
 use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior, interval},
@@ -254,7 +255,7 @@ where
     });
 
     if let Err(error) = ended.await {
-        tracing::debug!(error = &error as &dyn StdError, "connection ended");
+        tracing::debug!(error = %Chain(&error), "connection ended");
     }
 }
 
