@@ -267,12 +267,12 @@ impl Api {
             body,
             options: &self.options,
         };
-        let told = match writes {
+        let reaches_other_nodes = match writes {
             Writes::Nothing => false,
             Writes::Rows => true,
             Writes::Cache => query.cluster()?,
         };
-        if !told {
+        if !reaches_other_nodes {
             return self.handle(resource, method, input).await;
         }
 

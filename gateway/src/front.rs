@@ -210,7 +210,8 @@ pub(crate) fn serve_admin(
                     state.unending();
                     Ok(answer.map(|body| {
                         Body::new(body.map_frame(move |frame| {
-                            let _goes_on = &answering;
+                            // Owned by the body, so that the request stays open until that ends.
+                            let _open = &answering;
                             frame
                         }))
                     }))

@@ -50,7 +50,7 @@ use self::{
 use crate::{
     counts::WorkerCounts,
     plugin::{DynPlugin, ProxyRequest, Refusal, Response, response},
-    server::{Answering, ConnectionState, Imprint},
+    server::{ConnectionState, Imprint},
     settings::Settings,
 };
 
@@ -185,9 +185,10 @@ impl Proxy {
             // A plugin may be someone else's and panic; that is this request's end and no other's.
             let answer = AssertUnwindSafe(self.answer(request, body, &peer, &mut consumer));
             let answer = pin!(answer.catch_unwind());
-            match span.is_disabled() {
-                true => answer.await,
-                false => answer.instrument(span.clone()).await,
+            if span.is_disabled() {
+                answer.await
+            } else {
+                answer.instrument(span.clone()).await
             }
         };
         let mut response = answer.unwrap_or_else(|_panic| {
@@ -213,7 +214,8 @@ impl Proxy {
             self.counts.body_goes(whole);
         }
 
-        hold(&mut response, answering);
+        // The request stays open while the body of its answer is under way.
+        response.body_mut().hold(answering);
         Ok(response)
     }
 
@@ -244,9 +246,10 @@ impl Proxy {
         peer: &Peer,
         consumer: &mut Option<Uuid>,
     ) -> Response {
-        let awaits = match body.is_empty() {
-            true => AwaitsContinue::No,
-            false => AwaitsContinue::of(request.headers()),
+        let awaits = if body.is_empty() {
+            AwaitsContinue::No
+        } else {
+            AwaitsContinue::of(request.headers())
         };
         let admitted = self.admit(&mut request, body.connection()).await;
 
@@ -321,11 +324,6 @@ fn span(head: &http::request::Parts, peer: &Peer) -> Span {
         http.response.status_code = field::Empty,
         error.type = field::Empty,
     )
-}
-
-/// Keeps the request open while the body of its answer is under way.
-fn hold(response: &mut Response, answering: Answering) {
-    response.body_mut().hold(answering);
 }
 
 /// Refuses what hyper lets pass and no proxy may pass on.

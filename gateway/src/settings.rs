@@ -83,9 +83,9 @@ impl Settings {
         let matches = command::command(&table)
             .try_get_matches_from(command::with_negative_values(args, &table))
             .map_err(|error| SettingsError::Usage(Box::new(error)))?;
-        // Those behind the word go before those in front of it.
-        let behind = matches.subcommand().map(|(_, behind)| behind);
-        let flags = behind.into_iter().chain([&matches]).collect();
+        // Flags after the word `serve` win over those before it.
+        let after = matches.subcommand().map(|(_, after)| after);
+        let flags = after.into_iter().chain([&matches]).collect();
 
         let mut layers = Layers::new(&table, client::TABLE, flags, env);
         if let Some(config) = layers.config() {

@@ -207,9 +207,10 @@ impl Buckets {
     /// Bounds by what the name says it measures: bytes in powers of four from 64, anything else as
     /// seconds.
     fn of(name: &str) -> Self {
-        let bounds = match name.ends_with("_bytes") {
-            true => (3..16).map(|power| 4_f64.powi(power)).collect(),
-            false => Distribution::bounds(),
+        let bounds = if name.ends_with("_bytes") {
+            (3..16).map(|power| 4_f64.powi(power)).collect()
+        } else {
+            Distribution::bounds()
         };
         let counts = vec![0; bounds.len() + 1];
         Self {

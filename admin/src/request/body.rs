@@ -61,11 +61,10 @@ fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     }
 
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(content_type), None) = (types.next(), types.next()) else {
-        return match headers.contains_key(header::CONTENT_TYPE) {
-            true => Err(unsupported("a body of two types")),
-            false => Ok(Format::Unnamed),
-        };
+    let content_type = match (types.next(), types.next()) {
+        (Some(content_type), None) => content_type,
+        (Some(_), Some(_)) => return Err(unsupported("a body of two types")),
+        (None, _) => return Ok(Format::Unnamed),
     };
 
     named(content_type).ok_or_else(|| {

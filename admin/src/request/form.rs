@@ -93,12 +93,13 @@ fn parsed_name(name: &str) -> Result<(Vec<&str>, bool), String> {
 /// Adds a value to its slot. Returns `None` if its place is taken by the other sort of slot.
 fn insert(slots: &mut Slots, path: &[&str], is_list: bool, value: String) -> Option<()> {
     let (first, rest) = path.split_first()?;
-    let fresh = || match rest.is_empty() {
-        true => Slot::Values {
-            list: false,
-            values: Vec::new(),
-        },
-        false => Slot::Nested(Slots::new()),
+    let fresh = || {
+        if rest.is_empty() {
+            let (list, values) = (false, Vec::new());
+            Slot::Values { list, values }
+        } else {
+            Slot::Nested(Slots::new())
+        }
     };
 
     match slots.entry((*first).to_owned()).or_insert_with(fresh) {

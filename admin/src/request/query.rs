@@ -63,9 +63,10 @@ impl Query {
             .map(|(name, _)| (name.clone(), Json::from("unknown argument")))
             .collect();
 
-        match unknown.is_empty() {
-            true => Ok(()),
-            false => Err(invalid_options(unknown)),
+        if unknown.is_empty() {
+            Ok(())
+        } else {
+            Err(invalid_options(unknown))
         }
     }
 

@@ -156,9 +156,10 @@ impl Rows {
             elsewhere = true;
         }
 
-        Ok(match elsewhere {
-            true => Found::Elsewhere,
-            false => Found::Nothing,
+        Ok(if elsewhere {
+            Found::Elsewhere
+        } else {
+            Found::Nothing
         })
     }
 

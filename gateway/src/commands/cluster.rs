@@ -23,9 +23,10 @@ pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, 
 }
 
 fn screen(cluster: &Json, paint: Paint) -> (String, Ended) {
-    let fresh = match cluster["fresh"] == true {
-        true => Cell::new("yes", Tone::Good),
-        false => Cell::new("not proven", Tone::Warning),
+    let fresh = if cluster["fresh"] == true {
+        Cell::new("yes", Tone::Good)
+    } else {
+        Cell::new("not proven", Tone::Warning)
     };
     let state = [watch::state(cluster)];
     let state = state.into_iter().chain(watch::reason(cluster)).collect();

@@ -193,9 +193,10 @@ async fn revoke(session: &Session, matches: &ArgMatches) -> Result<Ended, Failur
     let path = caller.path(&["key-auths", key]);
     let found = caller.ask(Method::GET, &path, None, Duration::ZERO).await?;
     let is_there = found.status != StatusCode::NOT_FOUND;
-    let id = match is_there {
-        true => found.successful()?.body["id"].clone(),
-        false => Json::Null,
+    let id = if is_there {
+        found.successful()?.body["id"].clone()
+    } else {
+        Json::Null
     };
 
     // One that is not there may have been revoked a moment ago, which can be waited for too.
@@ -216,9 +217,10 @@ async fn revoke(session: &Session, matches: &ArgMatches) -> Result<Ended, Failur
             }))
         }
         Form::Table => {
-            let what = match is_there {
-                true => format!("revoked {}", said(&id)),
-                false => "there is no such key".to_owned(),
+            let what = if is_there {
+                format!("revoked {}", said(&id))
+            } else {
+                "there is no such key".to_owned()
             };
             let paint = output.paint;
             let confirmed = match &confirmation {

@@ -90,11 +90,6 @@ impl Progress {
 }
 
 impl ClientBody {
-    /// Returns the connection that it comes over.
-    pub(super) fn connection(&self) -> &ConnectionState {
-        &self.state
-    }
-
     pub(super) fn new(
         incoming: Incoming,
         state: Arc<ConnectionState>,
@@ -119,6 +114,11 @@ impl ClientBody {
         }
     }
 
+    /// Returns the connection that it comes over.
+    pub(super) fn connection(&self) -> &ConnectionState {
+        &self.state
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.incoming.is_none()
     }
@@ -127,14 +127,18 @@ impl ClientBody {
         Rc::clone(&self.progress)
     }
 
-    /// Reads the body and forgets it; an error if it breaks off or is longer than `most`.
-    pub(super) async fn discard(mut self, most: u64) -> Result<(), TooLong> {
+    /// Reads the body and discards it.
+    ///
+    /// # Errors
+    ///
+    /// It breaks off, or is longer than `most` bytes.
+    pub(super) async fn discard(mut self, most: u64) -> Result<(), Unread> {
         let mut read = 0;
         while let Some(frame) = self.frame().await {
-            let frame = frame.map_err(|_| TooLong)?;
+            let frame = frame.map_err(|_| Unread)?;
             read += frame.data_ref().map_or(0, |data| data.len() as u64);
             if read > most {
-                return Err(TooLong);
+                return Err(Unread);
             }
         }
         Ok(())
@@ -168,7 +172,7 @@ impl ClientBody {
 
 /// The rest is too long to drain, or will never arrive.
 #[derive(Debug)]
-pub(super) struct TooLong;
+pub(super) struct Unread;
 
 impl Body for ClientBody {
     type Data = Bytes;

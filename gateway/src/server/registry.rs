@@ -282,9 +282,10 @@ mod tests {
         let drain = tokio::spawn(async move { draining.drain(deadline).await });
         let told = poll_fn(|cx| {
             stream.state().listen(cx.waker());
-            match stream.state().is_killed() {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
+            if stream.state().is_killed() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
             }
         });
         told.await;

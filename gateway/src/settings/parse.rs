@@ -25,9 +25,12 @@ use crate::{
 pub(super) fn optional<T>(
     parse: impl FnOnce(&Raw) -> Parsed<T>,
 ) -> impl FnOnce(&Raw) -> Parsed<Option<T>> {
-    |raw| match raw.is_absent() {
-        true => Ok(None),
-        false => parse(raw).map(Some),
+    |raw| {
+        if raw.is_absent() {
+            Ok(None)
+        } else {
+            parse(raw).map(Some)
+        }
     }
 }
 
@@ -302,7 +305,7 @@ fn log_directives(raw: &Raw) -> Parsed<String> {
         .split(',')
         .any(|directive| directive.trim_end().ends_with('='))
     {
-        return Err(Wrong::Because("a level is missing behind `=`".to_owned()));
+        return Err(Wrong::Because("a level is missing after `=`".to_owned()));
     }
 
     EnvFilter::try_new(text).map_err(|error| Wrong::Because(error.to_string()))?;

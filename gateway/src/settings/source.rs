@@ -217,7 +217,7 @@ impl SettingsError {
         match self {
             Self::Usage(error) => {
                 // Nothing is left to try when the terminal is gone.
-                error.print().unwrap_or_default();
+                let _ = error.print();
                 u8::try_from(error.exit_code()).unwrap_or(2)
             }
             Self::Faults(_) => {

@@ -128,9 +128,10 @@ impl Query {
             }
         }
 
-        match wrong.is_empty() {
-            true => Ok(values),
-            false => Err(invalid_options(wrong)),
+        if wrong.is_empty() {
+            Ok(values)
+        } else {
+            Err(invalid_options(wrong))
         }
     }
 
@@ -191,11 +192,12 @@ mod tests {
                 on_delete: OnDelete::Cascade,
                 evict_on_update: false,
             }));
-        match tagged {
-            true => schema.field(Field::of::<Option<BTreeSet<String>>>("tags")),
-            false => schema.field(Field::of::<Option<String>>("tags")),
-        }
-        .build()
+        let tags = if tagged {
+            Field::of::<Option<BTreeSet<String>>>("tags")
+        } else {
+            Field::of::<Option<String>>("tags")
+        };
+        schema.field(tags).build()
     }
 
     fn paging(query: &str) -> Result<Paging, Kind> {

@@ -52,9 +52,10 @@ pub(super) fn input(schema: &Schema) -> Json {
 }
 
 fn or_null(shape: Json, optional: bool) -> Json {
-    match optional {
-        true => json!({ "anyOf": [shape, {"type": "null"}] }),
-        false => shape,
+    if optional {
+        json!({ "anyOf": [shape, {"type": "null"}] })
+    } else {
+        shape
     }
 }
 
