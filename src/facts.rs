@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 use tidings_core::{Schema, log::MemberFacts};
 
-/// How many characters of a digest are told: enough to tell schemas apart that differ by mistake.
-const TOLD: usize = 12;
+/// How many characters of a digest are kept: enough to distinguish schemas that differ by mistake.
+const KEPT: usize = 12;
 
 /// Returns what a node says that has tables for some schemas, and records of others.
 pub(crate) fn of(
@@ -36,7 +36,7 @@ fn digest(tables: &[&'static Schema], recorded: &[&'static Schema]) -> String {
 
     let digest = Sha256::digest(texts.join("\n"));
     let hex = digest.iter().map(|byte| format!("{byte:02x}"));
-    hex.collect::<String>().chars().take(TOLD).collect()
+    hex.collect::<String>().chars().take(KEPT).collect()
 }
 
 /// Writes JSON with the members of its objects in order, however the crate that holds them does.

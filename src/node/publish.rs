@@ -120,9 +120,7 @@ impl Node {
                 .set(stats.l1_entries as f64);
         }
     }
-}
 
-impl Node {
     /// Publishes what audits have found since the node has started.
     fn publish_audits(&self) {
         describe_counter!(

@@ -116,10 +116,8 @@ impl<D: Sync> Heard<D> {
             things.select_by("code", code)
         };
         let found = self.node.cache().get(&key, GetOptions::default(), load);
-        {
-            let found: Option<Arc<Thing>> = found.await.expect("a load");
-            found.and_then(|thing| thing.note.clone())
-        }
+        let found: Option<Arc<Thing>> = found.await.expect("a load");
+        found.and_then(|thing| thing.note.clone())
     }
 
     pub(crate) fn loads(&self) -> usize {
@@ -134,40 +132,36 @@ impl<D: Sync> Heard<D> {
     }
 
     pub(crate) async fn until(&self, holds: impl Fn(&Self) -> bool) {
-        let clock = SystemClock::new();
-        let deadline = clock.now().plus(Duration::from_secs(20));
-        while !holds(self) {
-            assert!(clock.now() < deadline, "{:?} {:?}", self.events, self.gaps);
-            clock.sleep(Duration::from_millis(2)).await;
-        }
+        let late = || format!("{:?} {:?}", self.events, self.gaps);
+        poll(late, async || holds(self)).await;
     }
 
     /// Waits until a cached note is this one.
     pub(crate) async fn until_note(&self, code: &str, note: Option<&str>) {
-        let clock = SystemClock::new();
-        let deadline = clock.now().plus(Duration::from_secs(20));
-        while self.note(code).await.as_deref() != note {
-            assert!(clock.now() < deadline, "{code} is not {note:?}");
-            clock.sleep(Duration::from_millis(2)).await;
-        }
+        let late = || format!("{code} is not {note:?}");
+        poll(late, async || self.note(code).await.as_deref() == note).await;
     }
-}
 
-impl<D: Sync> Heard<D> {
-    /// Waits until what is loaded is kept.
+    /// Waits until the cache keeps the loads of a thing.
     pub(crate) async fn until_kept(&self, code: &str) {
-        let clock = SystemClock::new();
-        let deadline = clock.now().plus(Duration::from_secs(20));
-        loop {
+        let late = || format!("{code} is loaded at every call");
+        let is_kept = async || {
             let _ = self.note(code).await;
             let loads = self.loads();
             let _ = self.note(code).await;
-            if self.loads() == loads {
-                return;
-            }
-            assert!(clock.now() < deadline, "{code} is loaded at every call");
-            clock.sleep(Duration::from_millis(2)).await;
-        }
+            self.loads() == loads
+        };
+        poll(late, is_kept).await;
+    }
+}
+
+/// Waits until a condition holds; fails with this text when it does not within 20 seconds.
+async fn poll(late: impl Fn() -> String, holds: impl AsyncFn() -> bool) {
+    let clock = SystemClock::new();
+    let deadline = clock.now().plus(Duration::from_secs(20));
+    while !holds().await {
+        assert!(clock.now() < deadline, "{}", late());
+        clock.sleep(Duration::from_millis(2)).await;
     }
 }
 

@@ -52,10 +52,8 @@ impl Ours {
             }
         })
     }
-}
 
-impl Ours {
-    /// The typed view of the same cache.
+    /// Makes a contestant of the typed view of the same cache.
     pub(super) fn view<'a>(&'a self, input: &'a Input) -> Contestant<'a> {
         let view = self.cache.view(workload::NAME);
         let view: View<Credential> = view.expect("the name has no other type");

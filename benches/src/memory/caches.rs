@@ -115,9 +115,7 @@ impl Ours {
             _attached: attached,
         }
     }
-}
 
-impl Ours {
     /// The bound, in bytes.
     pub(crate) fn capacity(&self) -> u64 {
         self.cache.stats().capacity
