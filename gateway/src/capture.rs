@@ -36,7 +36,7 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// What the program says before it ends, and its exit status.
+/// The last message of a failed command, and its exit status.
 struct Failure {
     message: String,
     status: u8,
@@ -83,7 +83,7 @@ pub(crate) fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
     Chain(error).to_string().replace('\n', " ")
 }
 
-/// What installs, on either engine.
+/// Installs the triggers, on either engine.
 enum Installer {
     Postgres(postgres::Installer),
     Sqlite(sqlite::Installer),

@@ -11,19 +11,19 @@
 // The order of these lines is the order of the layers, lowest first.
 // How a command ends.
 mod ended;
-// Values and times, as a person reads them.
+// Values and times in words.
 mod words;
-// What is written, and how: tables, JSON, colours.
+// Output: tables, JSON, colours.
 mod output;
 // Events from the bytes of a stream.
 mod sse;
 // Requests to the admin side of a node.
 mod client;
-// What the commands that ask a node have in common.
+// Options and answers that the commands that ask a node share.
 mod session;
 // A view that is refreshed.
 mod watch;
-// What is cached, and why; a part of `cache`.
+// Lists and explanations of what is cached; a part of `cache`.
 mod cached;
 // The commands, each in a file.
 mod audit;

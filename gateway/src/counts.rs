@@ -1,5 +1,5 @@
-//! [`Counts`]: what the proxy side counts, each worker for itself, and hands to the `metrics`
-//! facade when asked.
+//! [`Counts`]: the counters of the proxy side, one set for each worker, published to the `metrics`
+//! facade on demand.
 
 use std::{
     sync::{
@@ -19,13 +19,13 @@ use crate::plugin::Refusal;
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// What a node's proxy side has counted.
+/// The counters of a node's proxy side.
 #[derive(Debug)]
 pub(crate) struct Counts {
     workers: Box<[Arc<WorkerCounts>]>,
 }
 
-/// What one worker has counted. Written by that worker alone; padded, so that workers do not write
+/// The counters of one worker. Written by that worker alone; padded, so that workers do not write
 /// to one another's cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]

@@ -6,7 +6,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What is kept for everything that is not a client's connection, unless a quarter of the limit is
+/// The reserve for everything that is not a client's connection, unless a quarter of the limit is
 /// less.
 const RESERVE: u64 = 256;
 /// Beyond this a limit is no limit.

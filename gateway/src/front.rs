@@ -1,4 +1,4 @@
-//! The two sides of the program as tasks: accept, serve, and end in good order.
+//! The two sides of the program as tasks: accept, serve, and drain.
 
 use std::{cell::Cell, convert::Infallible, future::Future, net::SocketAddr, rc::Rc, sync::Arc};
 
@@ -19,7 +19,7 @@ use crate::{
     settings::Limits,
 };
 
-/// What the tasks of one side are to do.
+/// The phases of one side, as its tasks go through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Starting,
@@ -86,7 +86,8 @@ impl Director {
         self.phase.send_replace(Phase::Serving);
     }
 
-    /// Tells all tasks to accept no more and finish what runs by then, and waits until they have.
+    /// Orders all tasks to stop accepting and to finish their requests by then, and waits until
+    /// they have.
     ///
     /// # Cancel safety
     ///
@@ -113,7 +114,7 @@ impl Cue {
             .await;
     }
 
-    /// Returns until when what runs may go on; at once if no one has said.
+    /// Returns until when running requests may go on; now if the director is gone.
     fn deadline(&self) -> Instant {
         match *self.phase.borrow() {
             Phase::Draining(until) => until,

@@ -2,11 +2,11 @@
 
 // Why a gateway could not start.
 mod start_error;
-// What its settings make.
+// Its parts, made from the settings.
 mod parts;
-// What comes once its node is there.
+// The steps of a start after the node's own.
 mod steps;
-// What each worker begins with.
+// The beginning of each worker.
 mod workers;
 
 use std::{
@@ -40,7 +40,7 @@ use crate::{
 
 /// The most of the time to end that is kept for the node once no request runs any more.
 const NODE_SHUTDOWN: Duration = Duration::from_secs(1);
-/// What each step of the end gets at least, however late it is.
+/// The least time that each step of the end gets, however late it is.
 const LEAST: Duration = Duration::from_millis(100);
 
 /// A running gateway. If it is dropped, it stops by itself; [`shutdown`](Self::shutdown) is the
@@ -80,7 +80,7 @@ pub struct Gateway {
     log: Option<Log>,
 }
 
-/// What a reload replaces.
+/// The settings that a reload replaces.
 #[derive(Clone, Debug)]
 struct LiveSettings {
     key_names: Live<KeyNames>,
@@ -297,7 +297,7 @@ impl GatewayBuilder {
         let readiness = Readiness::new();
         readiness.begin(Unready::Starting);
 
-        // Before the database is opened: what watches over the program is told that it starts.
+        // Before the database is opened, so that probes see a program that is starting.
         let started: Arc<OnceLock<Node>> = Arc::default();
         let (statuses, status_cues) = front::direction();
         let pages =

@@ -27,7 +27,7 @@ pub(crate) use self::sink::Sink;
 use self::repeats::Repeats;
 use crate::settings::{LogFormat, Settings};
 
-/// What access lines and the program's own few words go to. Clones share it.
+/// The log of the program, for access lines and its own few words too. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Log {
     sink: Sink,
@@ -94,8 +94,8 @@ impl Log {
     }
 }
 
-/// Makes the filter. The settings have been checked; one that is none would say so here again, and
-/// logging is no reason to fail.
+/// Makes the filter. The settings have been checked, so the fallback is never needed; and logging
+/// is no reason to fail.
 fn filter(directives: &str) -> EnvFilter {
     EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"))
 }

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         return ended;
     }
 
-    // Before the settings: a limit of theirs goes by it.
+    // Before the settings: the limit of connections depends on it.
     raise_descriptor_limit();
     let settings = match Settings::from_process() {
         Ok(settings) => settings,
@@ -61,7 +61,7 @@ fn run(settings: Settings, log: &Log) -> Result<(), Failure> {
         .build()?;
 
     let ended = runtime.block_on(serve(settings, log, &mut signals));
-    // What still blocks a thread of it, such as a database that hangs, is not waited for.
+    // Threads that are still blocked, for example by a database that hangs, are not waited for.
     runtime.shutdown_background();
     ended
 }
@@ -144,7 +144,7 @@ fn reload(gateway: &Gateway, current: &mut Settings) {
     notify(tidings_gateway::State::Ready);
 }
 
-/// What the banner says besides the addresses.
+/// The advice that the banner gives after the addresses.
 enum Advice {
     None,
     /// How to create the first key, on an admin side with or without a token; requests carry the

@@ -1,7 +1,7 @@
-//! What the program tells the service manager that started it (systemd's `sd_notify` protocol).
+//! Messages to the service manager that started the program (systemd's `sd_notify` protocol).
 //!
-//! A datagram to the socket that `NOTIFY_SOCKET` names; without the variable there is no one to
-//! tell. A message that cannot be sent is not worth more than a line of the log.
+//! Each is a datagram to the socket that `NOTIFY_SOCKET` names; without the variable nothing is
+//! sent. A message that cannot be sent is worth no more than a line in the log.
 
 use std::{
     ffi::OsStr,
@@ -17,7 +17,7 @@ use std::{
 
 use tidings::core::Chain;
 
-/// What is told.
+/// A state of the program that the service manager is notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Both sides accept.
@@ -28,7 +28,7 @@ pub enum State {
     Stopping,
 }
 
-/// Tells the service manager, if there is one.
+/// Notifies the service manager, if there is one.
 pub fn notify(state: State) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
         return;

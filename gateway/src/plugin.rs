@@ -8,9 +8,9 @@
 pub(crate) mod json;
 // The body of an answer; knows no upstream.
 mod body;
-// An answer, and one that refuses.
+// Answers, and refusals among them.
 pub(crate) mod response;
-// Each cause for which the proxy side itself refuses.
+// Why the proxy side itself refuses a request.
 mod refusal;
 // A request as plugins see it.
 mod request;

@@ -5,9 +5,9 @@
 //! Nothing here is `Send`: each worker has its own [`Proxy`], its own plugins and its own pool of
 //! upstream connections.
 
-// The body of a request on its way to the upstream or to nowhere.
+// The body of a request: forwarded, or read and discarded.
 mod client_body;
-// The headers of a message as they are passed on.
+// The headers of a message as they are forwarded.
 mod forward;
 // The socket to the upstream; knows no request.
 mod wire;
@@ -61,7 +61,7 @@ const WORKER: HeaderName = HeaderName::from_static("x-tidings-worker");
 /// X-Forwarded-*.
 const ADDED_HEADERS: usize = 9;
 
-/// What a worker answers requests with.
+/// One worker's proxy: its plugins, and its upstream or echo.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     node: HeaderValue,
@@ -81,14 +81,14 @@ enum Target {
     Upstream(Upstream),
 }
 
-/// The worker that a proxy belongs to, and where it leaves what it notes.
+/// The worker that a proxy belongs to, with the counters and the log that it writes to.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
     pub(crate) node_id: &'a str,
     pub(crate) worker: usize,
     pub(crate) counts: Arc<WorkerCounts>,
     pub(crate) access: Option<AccessLog>,
-    /// None without a node, and then nothing holds requests up.
+    /// `None` without a node; then no request waits.
     pub(crate) after: Option<After>,
 }
 
@@ -152,20 +152,24 @@ impl Proxy {
         }
     }
 
-    /// Returns what hyper's own refusals are made to carry.
+    /// Returns the headers and the form that hyper's own refusals get.
     pub(crate) fn imprint(&self) -> Imprint {
         self.imprint.clone()
     }
 
-    /// Frees what was kept for reuse and is too old for it.
+    /// Closes upstream connections that have been idle for too long.
     pub(crate) fn sweep(&self) {
         if let Target::Upstream(upstream) = &self.target {
             upstream.sweep();
         }
     }
 
-    /// Answers one request. Dropping the future, as happens when the client goes away, ends what it
-    /// began.
+    /// Answers one request.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future, as happens when the client goes away, aborts the request to the
+    /// upstream.
     pub(crate) async fn handle(
         self: Rc<Self>,
         peer: Rc<Peer>,

@@ -18,7 +18,7 @@
 //! Connections carry a mark in coarse time instead of a timer, and one task per worker looks at all
 //! marks now and then ([`Connections::watch`]). A request pays two plain stores for it.
 
-// What one connection is doing, and since when.
+// The state of one connection, as its time limits see it.
 mod connection;
 
 // The bytes of a connection, with the answers that hyper writes by itself completed.
@@ -27,10 +27,10 @@ mod io;
 // The shared socket and the seats at it. Must not know a connection.
 mod listener;
 
-// All connections of one worker, and their time limits.
+// The open connections of one worker, and their time limits.
 mod registry;
 
-// Takes connections from the socket and hands them to the worker's registry.
+// The loop that accepts connections and hands them to the worker's registry.
 mod accept;
 
 pub(crate) use self::{

@@ -1,4 +1,4 @@
-//! [`Settings`]: what the program is told at start, and where each value came from.
+//! [`Settings`]: the program's settings, from flags, variables and a file.
 //!
 //! A flag goes before its environment variable, that before the key of the `--config` file, and
 //! that before the default. Each option is one row (`options`), from which its field, flag,
@@ -9,13 +9,13 @@
 //! key in the file is refused, and so is an unknown variable that begins with `TIDINGS_`: a
 //! misspelt name that is silently ignored is a setting that silently does not apply.
 
-// What a value is and where it came from; knows no option.
+// Values before they are parsed, and their sources; knows no option.
 mod source;
 // The types that some values have.
 mod values;
-// What can be said of an option; knows none.
+// The description of an option; knows no particular one.
 mod row;
-// What variables there are, by rows.
+// Environment variables, by rows.
 mod environment;
 // The limits that other parts state.
 mod limits;
@@ -33,7 +33,7 @@ mod command;
 mod layers;
 // The options themselves.
 mod options;
-// What a command that talks to a node is told.
+// The settings of commands that talk to a node.
 mod client;
 
 use std::{
@@ -121,8 +121,7 @@ impl Settings {
         command::with_negative_values(args, &options::table())
     }
 
-    /// Resolves the settings of a program that is told nothing but a file of settings, as
-    /// `--config` would.
+    /// Resolves the settings from a file alone, as `--config` would.
     ///
     /// # Errors
     ///
@@ -138,7 +137,8 @@ impl Settings {
         source::without_password(&self.database)
     }
 
-    /// Returns how nodes hear of each other's changes, where nothing was said of it too.
+    /// Returns how nodes hear of each other's changes: the value that is set, or the default for
+    /// the database.
     #[must_use]
     pub fn cluster_engine(&self) -> Cluster {
         match &self.cluster {
@@ -233,7 +233,7 @@ impl Settings {
 }
 
 impl Default for Settings {
-    /// Returns the settings of a program that is told nothing.
+    /// Returns the default settings.
     fn default() -> Self {
         // The defaults are values of this crate's own table; a test resolves them.
         Self::resolve(["tidings"], &Environment::empty()).expect("the defaults are allowed values")

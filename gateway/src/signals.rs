@@ -19,19 +19,19 @@ use tokio::{
     time::sleep,
 };
 
-/// What a shell gives a program that a second SIGINT has ended.
+/// The exit status that a shell reports for a program ended by SIGINT.
 const INTERRUPTED: i32 = 130;
 /// How long the end may take from the signal on.
 const LONGEST_END: Duration = Duration::from_secs(10);
 
-/// What a signal asks for.
+/// An order that a signal gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     Stop,
     Reload,
 }
 
-/// What the signals ask for, in their order.
+/// The orders of signals, first come first.
 #[derive(Debug)]
 pub(crate) struct Signals {
     orders: mpsc::Receiver<Order>,

@@ -29,7 +29,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(60);
 /// The largest answer.
 const MOST: usize = 64 << 20;
-/// What a part of a path, or a value of a query, is written without.
+/// The characters that are escaped in a segment of a path and in a value of a query.
 const PART: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -52,7 +52,7 @@ pub(super) struct Following {
     last: Option<String>,
 }
 
-/// What a node has answered.
+/// An answer of a node.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -93,7 +93,7 @@ impl Caller {
         answered.map_err(|_| self.silent(ANSWER + longer))?
     }
 
-    /// Asks for a stream of events, behind a place if one is given.
+    /// Asks for a stream of events, from after a place if one is given.
     pub(super) async fn follow(
         &self,
         path: &str,
@@ -147,7 +147,7 @@ impl Caller {
             .await
             .map_err(|error| self.unreachable(Chain(&error)))?;
 
-        // What goes wrong with it is told to the request.
+        // Its errors reach the request by itself.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)
     }

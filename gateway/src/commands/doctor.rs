@@ -1,7 +1,7 @@
 //! `tidings doctor`: a sign of life of every member, through the log, and what does not match.
 //!
 //! Members are compared with the node that is asked. A clock may be off by a second: no promise
-//! goes by the time of day, but the times of rows do.
+//! depends on the time of day, but the times of rows do.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// What is known of one member.
+/// The findings about one member.
 #[derive(Debug)]
 struct Found {
     node: String,

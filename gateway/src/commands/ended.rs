@@ -15,7 +15,7 @@ pub(super) enum Ended {
     WithNo,
 }
 
-/// What a command could not do, in one line.
+/// Why a command failed, in one line.
 #[derive(Debug)]
 pub(super) struct Failure {
     reason: Reason,
@@ -113,8 +113,8 @@ pub(super) fn notice(line: &str) {
     let _ = writeln!(io::stderr(), "tidings: {line}");
 }
 
-/// Prints why a command line is not understood, or what it asked to be told; returns the exit
-/// status.
+/// Prints why a command line is not understood, or the help or version that it asks for. Returns
+/// the exit status.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {
     // A reader that has gone is no reason to fail.
     let _ = error.print();

@@ -1,7 +1,7 @@
 //! `tidings keys`: API keys, from their creation to their end.
 //!
-//! A key is shown once, when it is made. Lists mask it, whatever the node tells: a screen has more
-//! readers than the one who asked.
+//! A key is shown once, when it is created. Lists mask it, whatever the node answers: a screen may
+//! have more readers than one.
 
 use std::time::Duration;
 
@@ -173,8 +173,7 @@ fn cells(row: &Json) -> Vec<Cell> {
     ]
 }
 
-/// Returns a row without its secret: the first characters of a key that is long enough to be told
-/// by them.
+/// Returns a row without its secret: of a key that is long enough, the first characters are left.
 fn masked(row: &Json) -> Json {
     let mut row = row.clone();
     if let Some(Json::String(key)) = row.get("key") {

@@ -2,7 +2,7 @@
 //!
 //! Colours are for a terminal, unless `NO_COLOR` is set or the terminal is `dumb`. Text that comes
 //! from a node is written without its control characters, so that a name cannot move the cursor. A
-//! reader that has gone ends the command in good order.
+//! reader that has gone ends the command without an error.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -35,7 +35,7 @@ pub(super) enum Paint {
     Coloured,
 }
 
-/// What a word says of how things are.
+/// The tone of a word: whether it is good news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,

@@ -1,4 +1,4 @@
-//! [`Session`]: what the commands that ask a node have in common.
+//! [`Session`]: options and answers that the commands that ask a node share.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) const TOKEN: &str = "admin-token";
 const OUTPUT: &str = "output";
 const CONFIRM: &str = "confirm";
 
-/// What a command has to work with.
+/// A client of one node, and where to write its answers.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) caller: Caller,

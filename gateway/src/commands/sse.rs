@@ -12,7 +12,7 @@ const MOST: usize = 16 << 20;
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Event {
-    /// Its place in the stream; the last one that was told, if it has none of its own.
+    /// Its place in the stream: its own, or else that of the last event that had one.
     pub(super) id: Option<String>,
     /// Its name; `message` if it has none.
     pub(super) name: String,

@@ -23,7 +23,7 @@ use crate::{
 /// How long the database may take at the start before a line of the log says what is waited for.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// Returns what the gateway counts besides its node.
+/// Returns the gateway's own metrics, besides those of its node.
 pub(super) fn metrics(
     counts: &Arc<Counts>,
     seats: &Arc<Seats>,
@@ -34,7 +34,7 @@ pub(super) fn metrics(
     Metrics::new().publish(move || counts.publish(seats.open(), most, sink.lost()))
 }
 
-/// Starts to serve a router on a listener, once its side is told to serve.
+/// Serves a router on a listener, from the moment its director lets it accept.
 pub(super) fn serve_router(
     side: &'static str,
     listener: Listener,
@@ -137,7 +137,7 @@ fn unusable_broker(error: tidings_carriers::CarrierError) -> StartError {
     StartError::new("the broker (--cluster) cannot be used", error)
 }
 
-/// Returns the cache's settings: its rows may be revoked, so nothing is served after its time,
+/// Returns the settings of the cache. Its rows may be revoked, so no entry is served past its time,
 /// whatever fails.
 fn cache(settings: &Settings) -> CacheBuilder {
     Cache::builder()
@@ -147,9 +147,9 @@ fn cache(settings: &Settings) -> CacheBuilder {
         .neg_ttl(settings.neg_ttl.map_or(Ttl::Never, Ttl::After))
 }
 
-/// Returns what the admin side takes from the settings.
+/// Returns the options of the admin side.
 pub(super) fn admin_options(settings: &Settings) -> AdminOptions {
-    // Those who know the model expect keys in lists; where digests are kept there are none.
+    // Users of the API that this one follows expect keys in lists; with digests there are none.
     let mut options = AdminOptions::new()
         .list_secrets()
         .after_timeout(settings.after_timeout);
@@ -163,7 +163,7 @@ pub(super) fn admin_options(settings: &Settings) -> AdminOptions {
     options
 }
 
-/// Returns what hyper's own refusals are made to look like on the admin side.
+/// Returns the form of hyper's own refusals on the admin side.
 fn admin_imprint(node_id: &str) -> Imprint {
     Imprint {
         lines: match node_id {

@@ -1,5 +1,5 @@
-//! What a start does once its node is there: others wait for a member that does not take its leave,
-//! so a node whose start does not succeed ends in order.
+//! The steps of a start after the node's own. Other nodes wait for a member that does not take its
+//! leave, so a node whose start does not succeed is shut down in order.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tidings_admin::{Readiness, Unready};
 use super::StartError;
 use crate::{Settings, digest, settings::KeyStorage, warm};
 
-/// How long the node of a start that did not succeed takes at most to end.
+/// The most time that the node of a failed start takes to end.
 const END: Duration = Duration::from_secs(1);
 
-/// Makes a node that has started fit to be asked.
+/// Prepares a started node for its first request.
 pub(super) async fn prepare(
     node: &Node,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! What each worker's thread begins with: its listener, its plugins, and the loop that accepts.
+//! The beginning of each worker's thread: its listener, its plugins, and the loop that accepts.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ use crate::{
     server::{Acceptor, Listener, Seats},
 };
 
-/// What workers take their listeners from, each once.
+/// One listener for each worker, to be taken once.
 pub(super) type Listeners = Mutex<Vec<Option<Listener>>>;
 
 /// Returns a descriptor for each worker and none besides: the socket is to close with the last
@@ -29,7 +29,7 @@ pub(super) fn one_for_each(listener: &Listener, workers: usize) -> io::Result<Li
     all.map(Mutex::new)
 }
 
-/// What the workers share until each has begun.
+/// Everything that the workers share until each has begun.
 pub(super) struct Shared {
     pub(super) settings: Arc<Settings>,
     pub(super) plugins: Plugins,

@@ -28,7 +28,7 @@ pub(super) struct Repeats {
     sink: Sink,
 }
 
-/// What one place has written lately.
+/// How much one place has written lately.
 #[derive(Debug, Default)]
 struct Place {
     since: Duration,
@@ -86,7 +86,7 @@ impl<S> Filter<S> for Repeats {
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
         let place = event.metadata();
-        // Those who ask for more detail want all of it; and who wrote what is not told by samples.
+        // Operators who ask for more detail want all of it, and a sample is no audit of writes.
         if *place.level() > Level::INFO || place.target() == AUDIT {
             return true;
         }

@@ -131,7 +131,7 @@ impl Refusal {
         }
     }
 
-    /// Returns the cause for which a lookup in the cache gave nothing, and logs it.
+    /// Returns the refusal for a failed lookup in the cache, and logs the error.
     pub(crate) fn of_lookup(error: &GetError, what: &'static str) -> Self {
         match error {
             GetError::Unproven(_) => {

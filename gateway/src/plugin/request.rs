@@ -11,7 +11,8 @@ use crate::entities::Consumer;
 #[derive(Debug)]
 pub struct ProxyRequest {
     head: Parts,
-    /// What the client said under names that only the gateway may use; boxed, since few do.
+    /// The headers that the client sent under names reserved for the gateway; boxed, since few
+    /// requests have any.
     claims: Option<Box<HeaderMap>>,
     peer: IpAddr,
     consumer: Option<Arc<Consumer>>,
@@ -27,12 +28,12 @@ impl ProxyRequest {
         }
     }
 
-    /// Keeps what was dropped from the headers, for a plugin that is told to look there.
+    /// Keeps the headers that were dropped, for a plugin that is configured to look there.
     pub(crate) fn keep_claims(&mut self, claims: HeaderMap) {
         self.claims = Some(Box::new(claims));
     }
 
-    /// Returns the head, and what the client said under the gateway's own names.
+    /// Returns the head, and the headers that the client sent under reserved names.
     pub(crate) fn said(&mut self) -> (&mut Parts, Option<&HeaderMap>) {
         (&mut self.head, self.claims.as_deref())
     }

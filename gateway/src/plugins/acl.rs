@@ -1,4 +1,4 @@
-//! [`Acl`]: which consumers may pass, by the groups they are in.
+//! [`Acl`]: which consumers may pass, by their groups.
 //!
 //! A consumer's groups are many rows cached as one value, under a key that no schema derives: so
 //! nothing evicts it but the handler registered here, on every worker, for the consumer that a
@@ -125,7 +125,7 @@ impl Plugin for Acl {
     }
 }
 
-/// Lists the groups as the upstream is told them. One that would read as several, or that no header
+/// Lists the groups for `X-Consumer-Groups`. A group that would read as several, or that no header
 /// can carry, is left out.
 fn listed(groups: &[String]) -> Option<HeaderValue> {
     let tellable = |group: &&str| !group.contains(',') && HeaderValue::from_str(group).is_ok();

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode;
 
 use crate::settings::KeyNames;
 
-/// What a request says of its key.
+/// The key or keys of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ApiKey<'a> {
     /// No key, or only empty ones.

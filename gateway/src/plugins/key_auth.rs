@@ -1,4 +1,4 @@
-//! [`KeyAuth`]: who the client is, by the key it sends.
+//! [`KeyAuth`]: identifies the client by the key it sends.
 //!
 //! Two look-ups through the cache: the credential by its cache key, then the consumer by its
 //! primary key. Both keys are the rows' own, so a change of either row evicts by itself; this
@@ -125,7 +125,7 @@ impl KeyAuth {
 
         // Keys are text: what is not UTF-8 is no one's key.
         let key = std::str::from_utf8(key).map_err(|_| Refusal::UnknownKey.answer())?;
-        // Neither is a digest: who has read the database knows no key by that.
+        // Nor is a digest a key: reading the database gives no one access.
         if digest::is_one(key) {
             return Err(Refusal::UnknownKey.answer());
         }
@@ -145,7 +145,7 @@ impl KeyAuth {
         };
 
         let identity = self.identity(id).await.map_err(|error| failed(&error))?;
-        // Gone between the two look-ups: its credentials went with it.
+        // Deleted between the two lookups, and its credentials with it.
         let identity = identity.ok_or_else(|| Refusal::UnknownKey.answer())?;
         Ok((credential, identity))
     }
@@ -197,7 +197,7 @@ impl Plugin for KeyAuth {
     }
 }
 
-/// Tells the upstream who the client is, and forgets what the client said of that.
+/// Sets the headers that identify the client to the upstream, in place of those that it sent.
 fn introduce(
     headers: &mut HeaderMap,
     credential: &Credential,

@@ -20,7 +20,7 @@ pub(crate) struct AccessLog {
     sink: Sink,
 }
 
-/// What is known of a request before it is answered.
+/// The part of an access line that is known before the request is answered.
 #[derive(Debug)]
 pub(super) struct Asked {
     method: Method,
@@ -29,7 +29,7 @@ pub(super) struct Asked {
     trace: Option<String>,
 }
 
-/// What is known of it then.
+/// The part that is known once it is answered.
 #[derive(Debug)]
 pub(super) struct Answered {
     pub(super) peer: IpAddr,
@@ -60,7 +60,7 @@ pub(super) fn trace_id(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl AccessLog {
-    /// Returns what writes the lines; `None` if there are to be none.
+    /// Makes the log of a worker; `None` if access lines are off.
     pub(crate) fn new(form: Form, sink: Sink) -> Option<Self> {
         match form {
             Form::Off => None,
@@ -78,8 +78,8 @@ impl AccessLog {
     }
 }
 
-/// Writes the fields of a line, under the names of OpenTelemetry's HTTP conventions where these
-/// have one.
+/// Writes a line as JSON, its fields named as in OpenTelemetry's HTTP conventions where these have
+/// a name.
 fn object(asked: &Asked, answered: &Answered) -> Vec<u8> {
     let mut line = serde_json::json!({
         "timestamp": now(),
@@ -108,7 +108,7 @@ fn object(asked: &Asked, answered: &Answered) -> Vec<u8> {
     line
 }
 
-/// Writes the same as text: fields in a fixed order, `-` for one that there is not.
+/// Writes a line as text: fields in a fixed order, `-` for an absent one.
 fn text(asked: &Asked, answered: &Answered) -> Vec<u8> {
     let mut line = format!("{} {} \"{} ", now(), answered.peer, asked.method).into_bytes();
     json::escaped(&mut line, asked.path.as_bytes());

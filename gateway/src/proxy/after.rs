@@ -1,8 +1,7 @@
 //! [`After`]: `X-Tidings-After`, by which a request asks for nothing older than a write.
 //!
-//! The request waits until this node has applied the write, or is refused when that takes too
-//! long. A request without the header pays nothing: its names are gone through once for more than
-//! this.
+//! The request waits until this node has applied the write, or is refused when that takes too long.
+//! A request without the header costs nothing extra: the proxy walks over the header names anyway.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +20,7 @@ const AFTER: HeaderName = HeaderName::from_static("x-tidings-after");
 /// side always finds a place. No key is asked for before the wait.
 pub(crate) const MOST_WAITING: usize = 2_048;
 
-/// Holds up requests that ask for more than the node has applied.
+/// Makes requests wait until the node has applied the write that they name.
 #[derive(Debug)]
 pub(crate) struct After {
     node: Node,
@@ -40,8 +39,8 @@ impl After {
         }
     }
 
-    /// Waits until nothing older is served than the request asks for, and takes the header out: it
-    /// is meant for this node.
+    /// Waits until this node has applied the write that the request names, and removes the header,
+    /// which is meant for this node alone.
     pub(crate) async fn wait(
         &self,
         headers: &mut HeaderMap,
@@ -57,14 +56,14 @@ impl After {
         headers.remove(AFTER);
 
         let token = token.ok_or_else(|| Refusal::UnknownPosition.answer())?;
-        // Without a place: what is there already is answered.
+        // Without a place the request is answered at once: served if the node is there already.
         let place = self.places.try_acquire();
         let timeout = match place {
             Ok(_) => self.timeout,
             Err(_) => Duration::ZERO,
         };
 
-        // A wait that was asked for is to end with its answer.
+        // So that the connection's time limit does not cut off a wait that was asked for.
         connection.allow(timeout);
 
         // Boxed, so that the future of a request that does not wait is small.

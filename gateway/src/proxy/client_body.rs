@@ -1,4 +1,4 @@
-//! [`ClientBody`]: the body of a request, on its way to the upstream or to nowhere.
+//! [`ClientBody`]: the body of a request, forwarded to the upstream or read and discarded.
 
 use std::{
     cell::Cell,
@@ -17,8 +17,8 @@ use tokio::time::timeout;
 
 use crate::{counts::WorkerCounts, plugin::Response, server::ConnectionState};
 
-/// How much of a refused request's body is read behind the refusal, so that the connection can be
-/// used again. Beyond it the connection is closed.
+/// How much of a refused request's body is read after the refusal, so that the connection can be
+/// reused. With a longer body the connection is closed.
 const READ_WHEN_REFUSED: u64 = 256 << 10;
 /// How long that may take.
 const PATIENCE_WHEN_REFUSED: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ pub(super) struct ClientBody {
     progress: Rc<Progress>,
 }
 
-/// Whether a client sends the body only after it was told to continue.
+/// Whether the client waits for `100 Continue` before it sends the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AwaitsContinue {
     Yes,
@@ -144,10 +144,10 @@ impl ClientBody {
         Ok(())
     }
 
-    /// Deals with the body of a request that is refused, without keeping the refusal waiting: what
-    /// is short is read behind its back, and otherwise it announces that the connection closes.
+    /// Disposes of the body of a refused request without delaying the refusal: a short body is read
+    /// in the background; otherwise the refusal announces that the connection closes.
     ///
-    /// A client that waits to be asked for the body is never asked.
+    /// A client that waits for `100 Continue` never gets it.
     pub(super) fn refused(self, waits: AwaitsContinue, refusal: &mut Response) {
         if self.is_empty() {
             return;
@@ -170,7 +170,7 @@ impl ClientBody {
     }
 }
 
-/// The rest is too long to drain, or will never arrive.
+/// A body was not read to its end: the rest is too long, or will never arrive.
 #[derive(Debug)]
 pub(super) struct Unread;
 

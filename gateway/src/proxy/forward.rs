@@ -1,4 +1,4 @@
-//! The headers of a request and of an answer as a proxy passes them on.
+//! The headers of a request and of an answer as a proxy forwards them.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use hyper::body::Body;
@@ -10,13 +10,13 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What a request's headers have to be searched for, by one walk over their names: most have none
-/// of it, and a search for each name costs more than the walk.
+/// Which kinds of special headers a request has, found by one walk over the names: most requests
+/// have none, and one search for each special name costs more than the walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kinds {
-    /// Some speak of the connection.
+    /// Some are about the connection.
     pub(super) hop_by_hop: bool,
-    /// Some have a name of the gateway's own, or are read as one that has.
+    /// Some have a name that only the gateway may use, or one that is read as such a name.
     pub(super) forged: bool,
 }
 
@@ -34,7 +34,7 @@ impl Kinds {
     }
 }
 
-/// Returns whether a header speaks of one connection and not of the message.
+/// Returns whether a header is about one connection and not about the message.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -50,7 +50,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Drops what speaks of one connection, also what `Connection` names.
+/// Drops the headers that are about one connection, including those that `Connection` names.
 pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
     if !headers.keys().any(is_hop_by_hop) {
         return;
@@ -78,7 +78,7 @@ pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// What the names begin with that only the gateway may use, without the `x-`.
+/// The prefixes of the names that only the gateway may use, without the `x-`.
 const OURS_BEGIN: [&[u8]; 4] = [b"consumer-", b"credential-", b"authenticated-", b"tidings-"];
 /// The names, without the `x-`, that only the gateway may use.
 const OURS: [&[u8]; 2] = [b"api-key", b"anonymous-consumer"];
@@ -92,14 +92,14 @@ const SET: [&[u8]; 5] = [
     b"transfer-encoding",
 ];
 
-/// Drops the headers in which the gateway speaks, in every spelling that an upstream may take for
-/// theirs.
+/// Drops the headers that only the gateway may set, in every spelling that an upstream may take
+/// for theirs.
 ///
 /// CGI and what follows it (WSGI, Rack, PHP) make variables of names by putting `_` for `-`, some
 /// for every character that is no letter and no digit: there `X_Consumer.ID` and `X-Consumer-ID`
 /// are the same.
 ///
-/// Returns what they held, if there were any: an API key may be expected under such a name.
+/// Returns the dropped headers, if there were any: an API key may be expected under such a name.
 pub(super) fn drop_forged(headers: &mut HeaderMap) -> Option<HeaderMap> {
     if !headers.keys().any(|name| is_forged(name.as_str())) {
         return None;
@@ -121,7 +121,7 @@ pub(super) fn drop_forged(headers: &mut HeaderMap) -> Option<HeaderMap> {
     Some(said)
 }
 
-/// Returns whether a name, in lower case, is one of ours or is read as one.
+/// Returns whether a name, in lower case, is reserved for the gateway or is read as one that is.
 fn is_forged(name: &str) -> bool {
     let name = name.as_bytes();
     if let [b'x', separator, rest @ ..] = name

@@ -38,7 +38,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { connection, since }) = idle.pop() {
             if since.elapsed() > LONGEST_IDLE {
-                // Those below have been idle for longer.
+                // The connections below it have been idle for longer.
                 idle.clear();
                 return None;
             }

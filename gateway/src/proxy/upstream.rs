@@ -35,7 +35,7 @@ use crate::{
     settings::{Limits, UpstreamAddress},
 };
 
-/// Where requests are passed on to.
+/// The server that requests are forwarded to, with this worker's connections to it.
 #[derive(Debug)]
 pub(super) struct Upstream {
     address: UpstreamAddress,
@@ -69,7 +69,7 @@ enum Failure {
     ClientBody(#[source] hyper::Error),
 }
 
-/// How an attempt ended without an answer, by what that allows.
+/// How an attempt ended without an answer, by whether it may be repeated.
 #[derive(Debug)]
 enum Ended {
     /// Nothing of the request was written: here it is.
@@ -201,7 +201,7 @@ impl Upstream {
         self.attempt(fresh, again).await.map_err(Ended::failure)
     }
 
-    /// Sends a request over one connection, and tells how it ended by what that allows.
+    /// Sends a request over one connection. An error says whether the request may be repeated.
     async fn attempt(
         &self,
         mut connection: Connection,

@@ -1,4 +1,4 @@
-//! [`Wire`]: the socket to the upstream, which notes what it has heard and survives an upstream
+//! [`Wire`]: the socket to the upstream, which counts the bytes received and survives an upstream
 //! that reads no more.
 //!
 //! Whether a request may be sent again depends on whether any byte of an answer came, which the
@@ -27,7 +27,7 @@ pub(super) struct Wire {
     heard: Rc<Heard>,
 }
 
-/// What a connection has heard from the upstream.
+/// How much a connection has received from the upstream, and whether it can still send.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     bytes: Cell<u64>,
@@ -35,7 +35,7 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    /// Counts the bytes that have come.
+    /// Returns how many bytes have arrived.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.get()
     }
@@ -99,7 +99,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Returns whether the other end reads no more, which says nothing of what it has sent.
+/// Returns whether the other end reads no more. It may have sent an answer before.
 fn is_closed(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
     matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)

@@ -16,9 +16,9 @@ use tokio::{
 
 use super::listener::{Listener, Seat, Seats};
 
-/// How long a worker lets an emptier one go first. That one may be busy, or held up for good.
+/// How long a worker lets a less loaded one go first. That one may be busy, or blocked for good.
 const COURTESY: Duration = Duration::from_millis(1);
-/// How many connections are taken in one go after waiting in vain.
+/// How many connections a worker takes at once after it waited for another worker in vain.
 const BATCH: usize = 16;
 /// Pause after an error that an immediate retry would repeat, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);

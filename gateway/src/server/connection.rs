@@ -43,7 +43,7 @@ impl CoarseTime {
     }
 }
 
-/// What a connection is doing, and what it has been told.
+/// What a connection is doing, and the orders it was given.
 ///
 /// All but `orders` is written by the connection's own task, and read now and then by the watch.
 /// The watch may see it late, so the loads and stores are relaxed.
@@ -55,7 +55,7 @@ pub(crate) struct ConnectionState {
     answering: AtomicU32,
     /// When the request that is being served began.
     began: AtomicU64,
-    /// How much longer than others it may take, because it asks to wait.
+    /// How much longer it may take than other requests, because it asks to wait.
     allowed: AtomicU64,
     /// When the phase began; while serving, when the client last did its part.
     mark: AtomicU64,

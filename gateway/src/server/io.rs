@@ -1,9 +1,9 @@
-//! [`GuardedIo`]: a client's socket that notes what happens on it, and completes hyper's own
-//! refusals.
+//! [`GuardedIo`]: a client's socket that records its activity, and replaces hyper's own refusals by
+//! ours.
 //!
-//! hyper answers a request that it cannot parse by itself (400, 414, 431), with no way to add to
-//! that answer. Such an answer is written while no request is with the service, which is how it is
-//! told from all others here: it is put aside and one in our own form is written in its place.
+//! hyper itself answers a request that it cannot parse (400, 414, 431), with no way to add headers
+//! to that answer. Such an answer is recognised here because it is written while the service has no
+//! request: it is dropped, and one in our own form is written in its place.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ use super::ConnectionState;
 /// How much is read from a client that goes on sending while its connection is being closed.
 const MOST_DISCARDED: usize = 1 << 20;
 
-/// What every answer of one side carries.
+/// The headers and the form of refusal that every answer of one side has.
 #[derive(Clone, Debug)]
 pub(crate) struct Imprint {
     /// Header lines, each with its line end.
@@ -60,7 +60,7 @@ impl GuardedIo {
         written
     }
 
-    /// Reads until the client closes or has sent more than anyone waits for.
+    /// Reads until the client closes or has sent [`MOST_DISCARDED`] bytes.
     fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut buf = [0; 4096];
         while self.discarded < MOST_DISCARDED {

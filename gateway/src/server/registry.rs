@@ -1,4 +1,4 @@
-//! [`Connections`]: those that one accept loop has open, and what ends them.
+//! [`Connections`]: the open connections of one accept loop, and what ends them.
 
 use std::{
     collections::HashMap,
@@ -153,8 +153,7 @@ impl Connections {
         late.len()
     }
 
-    /// Lets go of the connection that has been idle for longest, to make room for one that has
-    /// something to say.
+    /// Closes the connection that has been idle for longest, to make room for a new one.
     pub(crate) fn shed_idle(&self) {
         let open = self.open.lock();
         let longest = open

@@ -1,4 +1,4 @@
-//! [`Client`]: what a command that talks to a node is told.
+//! [`Client`]: the settings of commands that talk to a node.
 
 use clap::{Arg, ArgMatches};
 
@@ -19,7 +19,7 @@ pub(crate) struct Client {
     pub(crate) token: Option<Secret>,
 }
 
-/// Its options, whose variables the program itself lets be.
+/// Its options, whose variables `serve` ignores.
 pub(super) const TABLE: &[Row] = &[
     Row::new(
         "URL",

@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, Command};
 
 use super::row::{Heading, Row};
 
-/// Builds the command line of a program that only serves: the options come before or behind the
-/// word `serve`, which can be left out.
+/// Builds the command line of a program that only serves: the options come before or after the word
+/// `serve`, which can be left out.
 pub(super) fn command(table: &[Row]) -> Command {
     let config = Arg::new("config")
         .long("config")

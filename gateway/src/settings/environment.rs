@@ -7,11 +7,11 @@ use super::{
     source::Fault,
 };
 
-/// What the names of our variables begin with.
+/// The prefix of our variables' names.
 const PREFIX: &str = "TIDINGS_";
 /// The variable that names the file of settings.
 pub(super) const CONFIG: &str = "TIDINGS_CONFIG";
-/// The variable that other programs hear for the filter of their logs.
+/// The variable that many programs take the filter of their logs from.
 pub(super) const RUST_LOG: &str = "RUST_LOG";
 
 /// Environment variables, taken when the settings are resolved.
@@ -38,7 +38,7 @@ impl Environment {
     }
 
     /// Refuses variables that look like ours and are not: a misspelt one would silently not apply.
-    /// Those of other commands are let be.
+    /// Variables of other commands are ignored.
     pub(super) fn unknown(&self, table: &[Row], others: &[Row]) -> Vec<Fault> {
         let names = self.0.iter().filter_map(|(name, value)| {
             let name = name.to_str()?;

@@ -1,4 +1,5 @@
-//! [`Layers`]: what flags, variables and the file say, a flag before a variable before the file.
+//! [`Layers`]: the values of flags, variables and the file. A flag wins over a variable, and that
+//! over the file.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -15,10 +16,10 @@ use super::{
     wrong::Wrong,
 };
 
-/// What flags, variables and the file say, and the faults found so far.
+/// The values of flags, variables and the file, and the faults found so far.
 pub(super) struct Layers<'a> {
     table: &'a [Row],
-    /// The flags, those before others of the same name.
+    /// The flags; earlier ones win over later ones of the same name.
     flags: Vec<&'a ArgMatches>,
     env: &'a Environment,
     file: Vec<(&'static str, Raw)>,

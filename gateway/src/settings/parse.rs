@@ -209,8 +209,8 @@ pub(super) fn groups(raw: &Raw) -> Parsed<Vec<String>> {
     Ok(groups)
 }
 
-/// What the look-ups of the plugins read by a key of the schema; the groups of acl have a form of
-/// their own.
+/// The entities that plugins look up by a key of the schema; the acl plugin caches groups in a form
+/// of its own.
 const WARMABLE: [&str; 2] = [Consumer::NAME, KeyAuthCredential::NAME];
 
 pub(super) fn warm_up(raw: &Raw) -> Parsed<Vec<String>> {

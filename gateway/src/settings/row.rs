@@ -12,14 +12,14 @@ pub(super) struct Row {
     /// The placeholder of the value in the help; none for a switch.
     pub(super) value: Option<&'static str>,
     pub(super) default: Default,
-    /// What a value may be, as a refusal says it.
+    /// The allowed values, as a refusal names them.
     pub(super) allowed: Allowed,
     pub(super) heading: Heading,
     pub(super) secrecy: Secrecy,
     pub(super) change: Change,
 }
 
-/// What holds if an option is not set.
+/// The default of an option.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Default {
     /// Nothing; the text says what that means.
@@ -30,7 +30,7 @@ pub(super) enum Default {
     Computed(fn() -> String, &'static str),
 }
 
-/// What a value may be.
+/// The allowed values of an option.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Allowed {
     Fixed(&'static str),

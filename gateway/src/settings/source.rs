@@ -211,7 +211,7 @@ pub enum SettingsError {
 }
 
 impl SettingsError {
-    /// Prints the error (help and version to standard output) and gives the status to exit with.
+    /// Prints the error (help and version to standard output), and returns the status to exit with.
     #[must_use]
     pub fn report(&self) -> u8 {
         match self {

@@ -107,7 +107,7 @@ pub struct UpstreamAddress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AdminAddress {
     pub(crate) server: UpstreamAddress,
-    /// What its paths begin with, without a slash at the end.
+    /// The prefix of its paths, without a slash at the end.
     pub(crate) prefix: String,
 }
 

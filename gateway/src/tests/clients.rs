@@ -1,4 +1,4 @@
-//! What well-behaved clients meet.
+//! The proxy side as well-behaved clients see it.
 
 use super::{Front, Hook, on_one_thread};
 

@@ -1,4 +1,4 @@
-//! A client, or an upstream's end of a connection, that says exactly what it is told.
+//! A client, or an upstream's end of a connection, that writes exactly the bytes of a test.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! What goes to the upstream, what comes back, and what if nothing does.
+//! Requests to the upstream, its answers, and an upstream that does not answer.
 
 use tokio::net::TcpListener;
 

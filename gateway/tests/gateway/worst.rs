@@ -1,5 +1,5 @@
 //! Everything that can hang does: a log that no one reads, a database that another program has
-//! locked, and no descriptor left. Requests go on, and the program ends when it is told to.
+//! locked, and no descriptor left. Requests are still served, and the program ends on a signal.
 
 use std::{
     io::{Read, Write},
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::process::{Program, command, get};
 
-/// Longer than any answer takes; what meets it hangs.
+/// Longer than any answer takes; a test that reaches it hangs.
 const NEVER: Duration = Duration::from_secs(20);
 
 /// One request on a connection of its own, by a client that does not wait indefinitely.

@@ -20,8 +20,8 @@ fn consumer(on: &Program) {
     assert!(made.starts_with("HTTP/1.1 201"), "{made}");
 }
 
-/// Makes keys one after the other, each with a revocation of an earlier one, until it fails or is
-/// told to end. Counts the keys that it has asked for.
+/// Makes keys one after the other, each with a revocation of an earlier one, until it fails or
+/// `end` is set. Counts the keys that it has asked for.
 fn write(address: std::net::SocketAddr, asked: &AtomicUsize, end: &AtomicBool) {
     for number in 0.. {
         if end.load(Ordering::SeqCst) {
@@ -78,7 +78,7 @@ impl Drop for End<'_> {
     }
 }
 
-/// What is done while one node writes and another reads. Returns how many keys were asked for.
+/// Runs a deed while one node writes and another reads. Returns how many keys were asked for.
 async fn under_load(writer: &Program, reader: &Program, deed: impl AsyncFnOnce()) -> usize {
     let (asked, end) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (written_to, read_from) = (writer.admin, reader.proxy);

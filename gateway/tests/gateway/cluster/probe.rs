@@ -27,7 +27,7 @@ fn millis(found: &Json, node: &str) -> Option<f64> {
     found["nodes"][node].as_f64()
 }
 
-/// Two members, one of which stops and goes on.
+/// Two members; one of them stops and goes on.
 async fn tell_a_silent_member(a: &Program, b: &Program) {
     until("both are there", || {
         probe(a, "5s")["nodes"]
