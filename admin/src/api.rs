@@ -1,7 +1,7 @@
 //! From a request to its answer: guards, path, method, then the resource's own handler.
 //!
 //! Around all of it: a panic becomes a 500, every answer carries `X-Tidings-Node`, every write
-//! leaves a line in the log, and what only the log may know goes there under the request's id.
+//! leaves a line in the log, and internal causes go to the log alone, under the request's id.
 //! `HEAD` is handled as `GET`; axum leaves out the body and keeps its length.
 
 use std::{
@@ -94,7 +94,7 @@ pub fn status_router(node: Arc<OnceLock<Node>>, readiness: Readiness, metrics: M
     Router::new().fallback(page).with_state(pages)
 }
 
-/// What the pages of a status listener need.
+/// The state of a status listener's pages.
 #[derive(Clone, Debug)]
 struct Pages {
     node: Arc<OnceLock<Node>>,
@@ -126,14 +126,14 @@ async fn page(State(pages): State<Pages>, request: Request) -> Response {
     response
 }
 
-/// What every request needs.
+/// The state that all requests share.
 #[derive(Debug)]
 struct Api {
     node: Node,
     name: HeaderValue,
     routes: Routes,
     options: AdminOptions,
-    /// Lists of what is cached that wait for their next page.
+    /// Walks through the cache that wait for their next page.
     walks: Walks,
 }
 
@@ -216,7 +216,7 @@ impl Api {
             }
         }
 
-        // Only now is it told whether there is such a path.
+        // Only after the token: whether a path exists is nothing that strangers learn.
         if let Err(error) = &segments {
             let message = format!("cannot read the path: {error}");
             return Err(Problem::new(Kind::InvalidPath, message));

@@ -1,5 +1,5 @@
 //! One line in the log for each write: what was done, to which row, from where. Never a value:
-//! names of fields, and primary keys, of which secret parts are masked. The target is
+//! names of fields, and primary keys with their secret parts masked. The target is
 //! `tidings::audit`, so that a filter can keep these lines and no others; of writes that were
 //! refused, which anyone can send, it is `tidings::audit::refused`, so that a log may cut these
 //! alone.
@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use axum::response::Response;
 use http::{Method, StatusCode};
 
-/// What a write did, as the answer's extension until it is logged.
+/// What a write did; an extension of the answer until it is logged.
 #[derive(Clone, Debug)]
 pub(crate) struct Deed {
-    /// What it was done to: an entity, or the cache.
+    /// The target of the write: an entity, or the cache.
     pub(crate) what: String,
     /// The primary key of the row; none if there was none.
     pub(crate) row: Option<String>,
@@ -30,11 +30,11 @@ pub(crate) fn note(mut response: Response, deed: Deed) -> Response {
     response
 }
 
-/// Logs what a request wrote, or that it was refused, unless that was done; `collection` is the
-/// first segment of its path.
+/// Logs what a request wrote, or that it was refused, unless that is logged already. `collection`
+/// is the first segment of its path.
 ///
-/// To be called as soon as the write has ended: what comes after it may be waited for, and a caller
-/// that goes away ends that.
+/// Call it as soon as the write has ended: a later wait, as for a confirmation, ends with a client
+/// that goes away.
 pub(crate) fn log(
     request: &str,
     method: &Method,
@@ -54,8 +54,7 @@ pub(crate) fn log(
             request, %method, what, row = row.as_deref().unwrap_or("none"), fields = fields.join(","), from, status,
             "an admin write"
         ),
-        // What was not found or not allowed has no row; the path is not told, since it may hold a
-        // key.
+        // A refused request has no row; the path is left out, since it may hold a key.
         None if response.status() != StatusCode::METHOD_NOT_ALLOWED => tracing::info!(
             target: "tidings::audit::refused",
             request, %method, what = collection, from, status,

@@ -4,7 +4,7 @@
 //! request. A scrape makes all parts publish to a recorder of its own, and renders that recorder. A
 //! process-wide recorder would mix the nodes of one process.
 
-// What is published, until it is rendered.
+// Published series, until they are rendered.
 mod registry;
 
 use std::{

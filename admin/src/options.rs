@@ -124,7 +124,7 @@ impl AdminOptions {
     }
 }
 
-/// What lists show of secrets.
+/// Whether lists show secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ListedSecrets {
     Masked,

@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value as Json, json};
 use tidings::core::{Rule, Violations};
 
-/// What kind of refusal it is. The codes below 20 are those that users of the model know.
+/// The kind of a refusal. Codes below 20 are those of the API that this one follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     SchemaViolation,
@@ -50,7 +50,7 @@ pub(crate) enum Kind {
     Busy,
     /// One of this kind is running, and there is to be one at a time.
     Running,
-    /// Says nothing but that it is one.
+    /// An internal error; the answer says nothing else.
     Internal,
 }
 
@@ -132,7 +132,7 @@ impl Kind {
     }
 }
 
-/// A refusal: what the client is told, and what is logged.
+/// A refusal, with its answer to the client and its cause for the log.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Problem {
     kind: Kind,
@@ -181,14 +181,14 @@ impl Problem {
         )
     }
 
-    /// Refuses a body of which one field is wrong.
+    /// Refuses a body with one wrong field.
     pub(crate) fn field(field: &str, rule: Rule, message: impl Into<String>) -> Self {
         let mut violations = Violations::default();
         violations.add(field, rule, message);
         Self::violations(&violations)
     }
 
-    /// Refuses a body of which fields are wrong. Several messages about one field are joined.
+    /// Refuses a body with wrong fields. Several messages about one field are joined.
     pub(crate) fn violations(violations: &Violations) -> Self {
         let mut fields: Map<String, Json> = Map::new();
         for violation in &violations.0 {
@@ -206,7 +206,7 @@ impl Problem {
         Self::new(Kind::SchemaViolation, message).with_fields(fields)
     }
 
-    /// Reports what went wrong and is not the client's concern.
+    /// Reports an internal error, whose cause is not the client's concern.
     pub(crate) fn internal(cause: impl fmt::Display) -> Self {
         Self::new(Kind::Internal, "An unexpected error occurred").because(cause)
     }
@@ -226,13 +226,13 @@ impl Problem {
         self
     }
 
-    /// Notes what the log should say.
+    /// Adds the cause for the log.
     pub(crate) fn because(mut self, cause: impl fmt::Display) -> Self {
         self.internal = Some(cause.to_string());
         self
     }
 
-    /// Returns what the log should say, where that is more than the client is told.
+    /// Returns the cause for the log, where there is more than the client may know.
     pub(crate) fn cause(&self) -> Option<&str> {
         self.internal.as_deref()
     }
@@ -254,8 +254,8 @@ impl Problem {
 }
 
 /// Returns the body of a refusal that the server makes by itself, of a request that it cannot read:
-/// the shape of all other refusals of this API. `status` is 400, 414 or 431; any other is told as a
-/// 400.
+/// the shape of all other refusals of this API. `status` is 400, 414 or 431; any other is treated
+/// as 400.
 #[must_use]
 pub fn malformed(status: StatusCode, message: &str) -> Vec<u8> {
     let kind = match status {

@@ -18,7 +18,7 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// What is to be covered before a request is answered.
+/// The write that the node must have applied before it answers.
 const AFTER: HeaderName = HeaderName::from_static("x-tidings-after");
 /// The position of a write.
 const POSITION: HeaderName = HeaderName::from_static("x-tidings-position");
@@ -62,7 +62,7 @@ pub(crate) async fn catch_up(
     }
 }
 
-/// Adds to the answer of a write what its receipt says.
+/// Adds the position and the confirmation of a write to its answer.
 pub(crate) async fn tell(
     mut response: Response,
     receipt: &WriteReceipt,

@@ -1,5 +1,4 @@
-//! What a client said: path, query, body and token as values, or a refusal. Knows schemas, and no
-//! rows.
+//! Path, query, headers and body of a request as values, or a refusal. Knows schemas, and no rows.
 
 // Percent signs: paths, queries and forms as text.
 pub(crate) mod decode;
@@ -17,7 +16,7 @@ pub(crate) mod upload;
 pub(crate) mod body;
 // Arguments: paging, tags, `cluster`.
 pub(crate) mod query;
-// What a request demands of a row as it is.
+// Preconditions: `If-Match` and `If-None-Match`.
 pub(crate) mod condition;
 // The admin token.
 pub(crate) mod token;

@@ -1,11 +1,11 @@
 //! The answers of each resource, one file for each. A file knows no other, except where two
-//! resources show or do the same.
+//! resources show or do the same thing.
 
-// `/cluster`; tells `/status` and `/cache` of it.
+// `/cluster`; `/status` and `/cache` use it.
 pub(crate) mod cluster;
 // `/cache`, and the cache key of an entity.
 pub(crate) mod cache;
-// What is cached, and why; knows no one value.
+// Lists and explanations of cached entries; knows no value.
 pub(crate) mod cached;
 // `/events`.
 pub(crate) mod events;

@@ -1,4 +1,4 @@
-//! The routing table: which paths exist and what each means, made from the schemas alone.
+//! The routing table: which paths exist and what each one means, made from the schemas alone.
 //!
 //! Paths are matched here and not by axum's router, because names in paths are data: a name may
 //! hold an encoded slash, a trailing slash means nothing, a segment that is not UTF-8 is the
@@ -49,7 +49,7 @@ pub(crate) struct Referred {
     pub(crate) parent: &'static Schema,
 }
 
-/// What a path means.
+/// The meaning of a path.
 #[derive(Debug)]
 pub(crate) enum Resource<'a> {
     Collection(&'static Schema),
@@ -76,13 +76,13 @@ pub(crate) enum Resource<'a> {
     Root,
 }
 
-/// What a request writes, as far as other nodes care.
+/// What a request writes, as far as it matters to other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writes {
     Nothing,
     /// Rows of the store.
     Rows,
-    /// What is cached, of this node or of all.
+    /// Cached entries, of this node or of all.
     Cache,
 }
 
@@ -285,7 +285,7 @@ impl Resource<'_> {
         matches!(self, Self::Livez | Self::Readyz)
     }
 
-    /// Returns what a method does to this resource, as far as other nodes care.
+    /// Returns what a method writes of this resource, as far as it matters to other nodes.
     pub(crate) fn writes(&self, method: &Method) -> Writes {
         match self {
             _ if method.is_safe() => Writes::Nothing,

@@ -2,11 +2,11 @@
 
 // How a segment names a row.
 mod names;
-// What a client hears of the store's errors.
+// The store's errors as clients see them.
 mod store_error;
 // References by another field than the primary key.
 pub(crate) mod references;
-// Fields of which the database holds digests.
+// Fields that are stored as digests.
 pub(crate) mod seal;
 // A time to live, in place of the time at which a row expires.
 pub(crate) mod ttl;

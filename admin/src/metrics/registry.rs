@@ -21,7 +21,7 @@ use metrics::{
 use metrics_exporter_prometheus::{LabelSet, formatting};
 use tidings::core::meter::Distribution;
 
-/// What was published, by name.
+/// The published series, by name.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     families: Mutex<BTreeMap<String, Family>>,

@@ -1,5 +1,4 @@
-//! [`Condition`]: what a request demands of a row as it is: `If-Match` and `If-None-Match` of RFC
-//! 9110.
+//! [`Condition`]: the preconditions of a request, `If-Match` and `If-None-Match` (RFC 9110, 13.1).
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -21,7 +20,7 @@ impl Tag {
     }
 }
 
-/// What a request demands of the row that it is about.
+/// The preconditions on the row that a request is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Condition {
     must: Option<Tags>,
@@ -48,7 +47,7 @@ enum Strength {
     Weak,
 }
 
-/// What a condition says of a row.
+/// Whether a condition holds for a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Holds,

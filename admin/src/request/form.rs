@@ -11,7 +11,7 @@ use tidings::core::{Field, FieldKind, Foreign, Schema, Value};
 
 use super::json;
 
-/// What names and values mean.
+/// The meaning of names and values, by the schemas.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Form<'a> {
     /// Of the row that the form is about.
@@ -21,12 +21,12 @@ pub(crate) struct Form<'a> {
     pub(crate) blank: Blank,
 }
 
-/// What an empty value means.
+/// The meaning of an empty value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blank {
     /// The empty text, which most fields refuse: a value that was given is not an absent one.
     Kept,
-    /// `null`: a change has no other word in a form for clearing a field.
+    /// `null`: a form has no other way to clear a field in a change.
     Clears,
 }
 
@@ -35,7 +35,7 @@ pub(crate) const TTL: &str = "ttl";
 /// How deep names may be dotted.
 const DEPTH: usize = 8;
 
-/// What a form says about one name.
+/// The values of one name in a form.
 enum Slot {
     /// Values in order; `list` if a name had brackets, which makes one value a list too.
     Values { list: bool, values: Vec<String> },

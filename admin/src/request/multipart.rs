@@ -9,8 +9,8 @@ use multer::{Field, Multipart};
 ///
 /// # Errors
 ///
-/// A message for the client: the parts cannot be told apart, one has no name, is a file, or is not
-/// UTF-8.
+/// A message for the client: the parts cannot be separated, or one has no name, is a file, or is
+/// not UTF-8.
 pub(crate) async fn pairs(boundary: &str, body: Bytes) -> Result<Vec<(String, String)>, String> {
     let body = stream::once(ready(Ok::<_, std::convert::Infallible>(body)));
     let mut parts = Multipart::new(body, boundary);

@@ -1,7 +1,7 @@
 //! Query arguments: paging, tags, field values, `cluster`. An argument that a path does not know is
 //! refused: it was meant to do something, and would do nothing.
 
-// What a list is asked for.
+// The arguments of a list.
 mod list;
 
 use std::time::Duration;

@@ -7,7 +7,7 @@ use crate::problem::{Kind, Problem};
 
 /// Refuses a request that does not carry the token exactly once, as `Authorization: Bearer TOKEN`.
 ///
-/// The comparison takes the same time wherever the two differ; only the length can be told from it.
+/// The comparison takes the same time wherever the two differ; it reveals the length alone.
 /// An empty token is never matched.
 pub(crate) fn check(token: &str, headers: &HeaderMap) -> Result<(), Problem> {
     let mut sent = headers.get_all(header::AUTHORIZATION).iter();

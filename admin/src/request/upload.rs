@@ -1,9 +1,9 @@
-//! [`Upload`]: a request's body as it arrives, and what becomes of a rest that no handler read.
+//! [`Upload`]: a request's body as it arrives, and the disposal of a rest that no handler read.
 //!
-//! A connection carries its next request only after the whole body of this one. So a rest that is
-//! small and on its way is read before the answer; beyond that the answer announces that the
-//! connection closes, and what still comes is read and dropped for a while, since closing a socket
-//! with unread bytes would reset it and take the answer along (RFC 9112, 9.6).
+//! A connection carries its next request only after the whole body of this one. So a small rest is
+//! read before the answer. Otherwise the answer announces that the connection closes, and the rest
+//! is read and discarded for a while, since closing a socket with unread bytes resets it and loses
+//! the answer (RFC 9112, 9.6).
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// The most bytes that are read for nothing before an answer.
+/// The most bytes that are read and discarded before an answer.
 const SMALL: u64 = 64 * 1024;
 /// How long an answer waits for them.
 const GRACE: Duration = Duration::from_millis(100);
@@ -74,8 +74,8 @@ impl Upload {
         }
     }
 
-    /// Deals with what is left of the body, and says in the headers of the answer if the connection
-    /// ends with it.
+    /// Disposes of the rest of the body. If the connection has to close, the headers of the answer
+    /// say so.
     pub(crate) async fn end(mut self, answer: &mut HeaderMap) {
         if self.body.is_end_stream() {
             return;
@@ -91,14 +91,14 @@ impl Upload {
 
         answer.insert(header::CONNECTION, HeaderValue::from_static("close"));
         if !self.is_withheld {
-            // Owned by nothing that waits for it, and ended by the time: the answer must not wait
-            // for the rest.
+            // In a task of its own, which ends by its timeout: the answer must not wait for the
+            // rest.
             tokio::spawn(tokio::time::timeout(LINGER, dropped(self.body)));
         }
     }
 }
 
-/// Reads a body and keeps nothing; whether it came to its end.
+/// Reads and discards a body. Returns whether it came to its end.
 async fn dropped(mut body: impl axum::body::HttpBody + Unpin) -> bool {
     while let Some(frame) = body.frame().await {
         if frame.is_err() {

@@ -16,7 +16,7 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// Audits the node's cache, and answers what was found.
+/// Audits the node's cache, and answers with the findings.
 pub(crate) async fn run(
     node: &Node,
     time: Duration,

@@ -24,23 +24,23 @@ use crate::{
     request::query::{Listing, Query},
 };
 
-/// How many entries one page goes through at most, and how many are gone through again before other
-/// requests have a turn.
+/// How many entries one page walks through at most, and how many are walked through again before
+/// other requests get a turn.
 const STEPS: u64 = 10_000;
 /// How many walks wait for their next page.
 const PARKED: usize = 4;
 
-/// Walks through the cache that wait for their next page to be asked for. One that has gone is made
-/// again, at the price of the entries before its page.
+/// Walks through the cache that wait for their next page to be asked for. A walk that was dropped
+/// is started again, at the cost of the entries before its page.
 #[derive(Default)]
 pub(crate) struct Walks(Mutex<VecDeque<Parked>>);
 
-/// A walk, and how far it is.
+/// A walk that waits, with its place.
 struct Parked {
     token: String,
     walk: Walk,
     steps: u64,
-    /// Found already, and of the next page.
+    /// Already found; the first entry of the next page.
     ahead: Option<Listed>,
 }
 
@@ -49,8 +49,8 @@ impl Walks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the walk of a page: the one that waits for it, or one that has gone as far. A token
-    /// for a place that the cache does not reach is refused.
+    /// Returns the walk of a page: the one that waits for it, or a new one moved to the same place.
+    /// A token for a place beyond the end of the cache is refused.
     async fn resume(&self, node: &Node, token: Option<&str>) -> Result<Parked, Problem> {
         let steps = match token {
             None => 0,
@@ -78,7 +78,7 @@ impl Walks {
         })
     }
 
-    /// Returns the walk that waits for a page, if it has not gone.
+    /// Takes the walk that waits for a page, if it was not dropped.
     fn take(&self, token: &str) -> Option<Parked> {
         let mut parked = self.parked();
         let index = parked.iter().position(|it| it.token == token)?;
@@ -87,7 +87,7 @@ impl Walks {
 
     /// Keeps a walk for its next page. Returns the page's token.
     fn park(&self, mut walk: Parked) -> String {
-        // The entry ahead is of the next page, also if that has to be walked to once more.
+        // The entry ahead belongs to the next page, even if a new walk has to get there.
         let steps = walk.steps - u64::from(walk.ahead.is_some());
         walk.token = format!("{steps}.{}", Uuid::new_v4().simple());
 
@@ -120,7 +120,7 @@ impl fmt::Debug for Walks {
     }
 }
 
-/// Answers a page of what is cached.
+/// Answers with a page of what is cached.
 pub(crate) async fn list(
     node: &Node,
     query: &Query,
@@ -331,7 +331,7 @@ fn invalidation(node: &Node, entity: &str, it: &Happened) -> Json {
     said
 }
 
-/// Returns the word for what has made something happen.
+/// Returns the word for the cause of an event.
 fn cause(it: &Happened) -> &'static str {
     match (it.reason.as_deref(), &it.event) {
         (_, Event::Expired) => "expired",

@@ -25,12 +25,12 @@ use crate::{
     request::query::Query,
 };
 
-/// What a client that comes back has heard of last.
+/// The id of the last event that a returning client has received.
 const LAST: HeaderName = HeaderName::from_static("last-event-id");
 /// How often the connection is given a sign of life.
 const BEAT: Duration = Duration::from_secs(15);
 
-/// Answers the changes from now on, or from a place or a write on.
+/// Streams the changes from now on, or from after a place or a write.
 pub(crate) fn of(
     node: &Node,
     query: &Query,
@@ -66,7 +66,7 @@ pub(crate) fn of(
     Ok(response)
 }
 
-/// Reads where a client goes on: behind an event, whose id is a place, or behind a write, whose
+/// Reads where a client resumes: after an event, whose id is a place, or after a write, whose
 /// position is a token. A place has dots and a token has none.
 fn last(node: &Node, headers: &HeaderMap) -> Result<Option<FeedStart>, Problem> {
     let refused = |message: &str| {
@@ -93,7 +93,7 @@ fn last(node: &Node, headers: &HeaderMap) -> Result<Option<FeedStart>, Problem> 
     start.map(Some).map_err(|error| refused(&error.to_string()))
 }
 
-/// One that watches.
+/// One client of the stream.
 struct Listener {
     feed: ChangeFeed,
     node: Node,

@@ -1,5 +1,5 @@
-//! `/livez`, `/readyz` and `/metrics`, for what watches over the program. The first two ask for no
-//! token and tell no more than a word.
+//! `/livez`, `/readyz` and `/metrics`, for orchestrators and monitoring. The first two need no
+//! token and reveal nothing but a few words.
 
 use axum::response::Response;
 use http::StatusCode;

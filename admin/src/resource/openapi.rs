@@ -1,11 +1,12 @@
 //! `/openapi.json`: the API as OpenAPI 3.1, made from the schemas and the routing table.
 //!
-//! Every path and method of the table is in it, and no other. What a field must be is said as far
-//! as JSON Schema can say it; the rest (check functions, one of several fields) is for the 400.
+//! Every path and method of the table is in it, and no other. The rules of a field are given as far
+//! as JSON Schema can express them; the others (check functions, one of several fields) show in the
+//! 400 alone.
 
 // Rows, as JSON Schema.
 mod shapes;
-// What an operation takes, and what it answers.
+// The arguments, bodies and answers of an operation.
 mod operation;
 
 use serde_json::{Map, Value as Json, json};
@@ -62,7 +63,7 @@ pub(crate) fn of(routes: &Routes, schemas: &[&'static Schema]) -> Json {
     })
 }
 
-/// Returns what a place in a path is for.
+/// Describes a placeholder in a path.
 fn described(what: &str) -> String {
     if !what.contains(':') {
         return what.to_owned();

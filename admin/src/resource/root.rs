@@ -24,7 +24,7 @@ pub(crate) fn of(node: &Node, routes: &Routes, path: &str) -> Json {
         .collect();
     links.insert("schemas".to_owned(), schemas.into());
 
-    // It tells of all that is not linked here.
+    // It describes everything that is not linked here.
     let openapi = format!("{prefix}/openapi.json");
     links.insert("openapi".to_owned(), openapi.into());
 

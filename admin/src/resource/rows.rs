@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// A request, but for what its path means.
+/// A request, apart from the meaning of its path.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
     pub(crate) node: &'a Node,
@@ -39,8 +39,8 @@ pub(crate) struct Input<'a> {
     pub(crate) options: &'a AdminOptions,
 }
 
-/// What a body does to a row. It decides what a field means that the body leaves out or sets to
-/// `null`.
+/// What a body does to a row. This decides the meaning of a field that the body leaves out or sets
+/// to `null`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose<'a> {
     Create,
@@ -158,7 +158,7 @@ fn shown(rows: &Rows, row: &Row, condition: &Condition) -> Result<Response, Prob
     Ok(answer::tagged(response, &tag.quoted()))
 }
 
-/// Returns what the log says of a write.
+/// Returns the description of a write for the log.
 fn deed(rows: &Rows, row: Option<&Row>, fields: Vec<String>) -> Deed {
     let schema = rows.schema();
     Deed {
@@ -192,16 +192,16 @@ pub(crate) async fn referred(
     shown(&parents, &parent, &condition)
 }
 
-/// What a request asks of a row.
+/// The change that a request makes to a row.
 struct Asked {
     patch: Patch,
     /// The fields that its body names.
     fields: Vec<String>,
-    /// The text that it sets in a field of which digests are stored.
+    /// The text that it sets in a field that is stored as a digest.
     plain: Plain,
 }
 
-/// Reads what the body of a request says of a row.
+/// Reads the change that the body of a request describes.
 ///
 /// The store checks the whole row. Required fields that are absent are looked for here too, so that
 /// one answer names them together with everything else that is wrong.

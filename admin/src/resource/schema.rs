@@ -1,5 +1,4 @@
-//! A schema as JSON, for `/schemas/{entity}`: what the schema says of itself, and which entities
-//! refer to it.
+//! `/schemas/{entity}`: a schema as JSON, with the entities that refer to it.
 
 use serde_json::{Value as Json, json};
 use tidings::core::Schema;

@@ -7,12 +7,11 @@ use tidings::{Node, cache::ThreadStats, store::Health};
 
 use super::cluster;
 
-/// How long the database may take to give a sign of life. One that takes longer is away, whatever
-/// holds it.
+/// How long the database may take to give a sign of life. After that it counts as away.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Returns how the node is. Asks the database for a sign of life; everything else is read from
-/// counters.
+/// Returns the state of the node. Asks the database for a sign of life; everything else is read
+/// from counters.
 pub(crate) async fn of(node: &Node) -> Json {
     let health = database(node).await;
     let database = json!({
@@ -54,8 +53,8 @@ pub(crate) async fn of(node: &Node) -> Json {
     })
 }
 
-/// Returns how the database is; none if it gives no sign of life. Why not is for the log: it may
-/// name paths.
+/// Returns the health of the database; `None` if it gives no sign of life. The reason goes to the
+/// log, since it may name paths.
 pub(crate) async fn database(node: &Node) -> Option<Health> {
     match tokio::time::timeout(PATIENCE, node.store().health()).await {
         Ok(health) if health.reachable => Some(health),

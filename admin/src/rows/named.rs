@@ -5,7 +5,7 @@
 //! (the name, the parent) as conditions that the store checks in the write's own transaction. A row
 //! that changes in between is looked up again.
 
-// What a body says beside its path.
+// Bodies that repeat or contradict their path.
 mod body;
 
 use serde_json::Value as Json;
@@ -49,7 +49,7 @@ pub(crate) struct Owner {
     pub(crate) value: Value,
 }
 
-/// What a name led to.
+/// The result of looking up a name.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// A row, and which way of reading the name found it.
@@ -277,7 +277,7 @@ impl Rows {
     }
 }
 
-/// How a name becomes a row.
+/// From a name to a row.
 impl Rows {
     fn names(&self, segment: &str) -> Vec<Name> {
         let mut names = names::names(self.schema, &self.unique_within, segment);
@@ -355,10 +355,11 @@ impl Rows {
     }
 }
 
-/// What a request demands of the row as it is.
+/// Preconditions.
 impl Rows {
-    /// Returns the selector of a row of which a condition holds. Where that depends on what the row
-    /// is like, the store demands, in the write's own transaction, that it is so still.
+    /// Refuses the write unless the condition holds, and returns the selector for it. Where the
+    /// condition depends on the content of the row, the store checks in the write's own transaction
+    /// that the row is still the same.
     fn under(
         &self,
         condition: &Condition,
@@ -385,7 +386,7 @@ fn judged(condition: &Condition, tag: Option<&Tag>) -> Result<(), Problem> {
     }
 }
 
-/// What is written in the end.
+/// The writes themselves, and their errors.
 impl Rows {
     async fn replace(
         &self,
@@ -419,7 +420,7 @@ impl Rows {
         }
         self.name_it(&mut patch, &name);
 
-        // One that was judged is made, and never laid over a row that was made meanwhile.
+        // With a condition the row is inserted, never laid over one that was made in the meantime.
         if name.unique && condition.is_empty() {
             let selector = self.owned(self.by(&name));
             return Ok(self.upsert(selector, patch).await);
@@ -428,9 +429,9 @@ impl Rows {
         Ok(self.table.insert(row, WriteOptions::default()).await)
     }
 
-    /// Says why no row can have this name: the text field that it would go into does not take it. A
-    /// number that is spelled otherwise is a path that leads nowhere, and of a key of several
-    /// fields the right spelling is told.
+    /// Says why no row can have this name: the text field that would hold it does not allow it. A
+    /// number in another spelling is simply not found; for a key of several fields the message
+    /// gives the right spelling.
     fn no_name(&self, segment: &str) -> Problem {
         let is_several = self.schema.single_key().is_none();
         let of_key = || self.schema.key_from_text(segment).err();
@@ -459,8 +460,8 @@ impl Rows {
         written.map(|(row, _)| row)
     }
 
-    /// Returns what the client hears of an error. A parent that is gone since the path was read is
-    /// a path that leads nowhere.
+    /// Returns the problem that a client sees. If the parent was deleted since the path was read,
+    /// the path is not found.
     fn problem(&self, error: Error) -> Problem {
         match (&error, &self.owner) {
             (Error::ForeignKey { field, .. }, Some(owner))

@@ -1,4 +1,4 @@
-//! [`Seal`]: a field whose text only the client knows: the database holds its digest.
+//! [`Seal`]: a field that is stored as a digest, so that only the client knows its text.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use tidings::core::{Patch, Row, Schema, Value};
 
 use crate::options::{AdminOptions, Digest};
 
-/// What is shown in place of a text that is not known.
+/// Shown in place of a text that is not known.
 const MASK: &str = "***";
 
 /// A field whose texts are stored as digests.

@@ -1,4 +1,5 @@
-//! What a client hears of the store's errors: all of what it can correct, and nothing of the rest.
+//! The store's errors as clients see them: everything that a client can correct, and nothing of the
+//! rest.
 
 use serde_json::{Map, Value as Json};
 use tidings::{
@@ -36,7 +37,7 @@ impl From<Error> for Problem {
 }
 
 impl Problem {
-    /// Makes the problem for an error of which the client need know only the kind.
+    /// Makes the problem for an error whose kind alone matters to the client.
     fn of_kind(error: &Error) -> Self {
         match error.kind() {
             ErrorKind::Unavailable | ErrorKind::InDoubt => {

@@ -1,4 +1,4 @@
-//! `ttl`: how long a row is to be there, in seconds, in place of the time at which it expires.
+//! `ttl`: the lifetime of a row in seconds, in place of the time at which it expires.
 //!
 //! The time is counted by the database's clock, which judges what is past it.
 
@@ -13,12 +13,12 @@ use crate::{problem::Problem, request::form::TTL};
 /// The most seconds; some three years.
 const MOST: i64 = 100_000_000;
 
-/// What an explicit `null` means.
+/// The meaning of an explicit `null`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NullTtl {
-    /// Nothing was said.
+    /// As if it were absent.
     Absent,
-    /// The row is to stay.
+    /// The row never expires.
     Clears,
 }
 

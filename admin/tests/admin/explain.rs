@@ -1,4 +1,4 @@
-//! What is cached, page by page, and why a key holds what it holds.
+//! Cached entries, page by page, and why a key holds what it holds.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What is told of the node: its links, whether it is ready, and what was written.
+//! The node as its admin side shows it: links, readiness, and the log of writes.
 
 use std::{
     io,

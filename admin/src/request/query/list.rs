@@ -1,4 +1,4 @@
-//! What a list is asked for: a page of it, and which rows it shows.
+//! The arguments of a list: which page, and which rows.
 
 use serde_json::Map;
 use tidings::{
@@ -14,7 +14,7 @@ const OFFSET: &str = "offset";
 const TAGS: &str = "tags";
 const ENTITY: &str = "entity";
 
-/// What a list is asked for.
+/// The arguments of a list of rows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Paging {
     pub(crate) size: usize,
@@ -24,7 +24,7 @@ pub(crate) struct Paging {
     pub(crate) fields: Vec<(usize, Value)>,
 }
 
-/// What a list of what is cached is asked for.
+/// The arguments of a list of cached entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listing {
     /// The name that its keys have.
@@ -43,8 +43,8 @@ pub(crate) enum Tags {
 }
 
 impl Query {
-    /// Returns what a list of an entity's rows is asked for: a page, tags, and values of unique and
-    /// foreign fields.
+    /// Returns the arguments of a list of rows: a page, tags, and values of unique and foreign
+    /// fields.
     pub(crate) fn paging(&self, schema: &Schema) -> Result<Paging, Problem> {
         let (size, offset) = self.page()?;
         Ok(Paging {
@@ -55,7 +55,7 @@ impl Query {
         })
     }
 
-    /// Returns which part of a list of what is cached is asked for.
+    /// Returns the arguments of a list of cached entries.
     pub(crate) fn listing(&self) -> Result<Listing, Problem> {
         self.only(&[ENTITY, SIZE, OFFSET])?;
         let (size, offset) = self.page()?;
@@ -67,7 +67,7 @@ impl Query {
         })
     }
 
-    /// Returns the path of the page after this one, with all that this one was asked for.
+    /// Returns the path of the page after this one, with the same arguments.
     pub(crate) fn next_page(&self, path: &str, offset: &str) -> String {
         let mut next = format!("{path}?offset={}", decode::query_escaped(offset));
         let kept = self.0.iter().filter_map(|(name, value)| {
@@ -94,8 +94,8 @@ impl Query {
         Ok((size, offset.map(str::to_owned)))
     }
 
-    /// Reads the values that a list is asked for, each of a field that is unique, part of the
-    /// primary key, or refers to another row.
+    /// Reads the values that fields must have; such a field is unique, part of the primary key, or
+    /// a reference to another row.
     fn fields(&self, schema: &Schema) -> Result<Vec<(usize, Value)>, Problem> {
         let mut values: Vec<(usize, Value)> = Vec::new();
         let mut wrong = Map::new();

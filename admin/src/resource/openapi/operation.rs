@@ -1,4 +1,4 @@
-//! What a method of a path takes, in its query, its headers and its body, and what it answers.
+//! The arguments, headers and body of a method of a path, and its answers.
 
 use http::Method;
 use serde_json::{Map, Value as Json, json};

@@ -43,7 +43,7 @@ pub(super) fn input(schema: &Schema) -> Json {
         "additionalProperties": false,
     });
 
-    // What is demanded of a new row; a change names what it changes.
+    // Required in a new row alone: a change names only what it changes.
     if !required.is_empty() {
         shape["x-required-on-create"] = required.into();
     }

@@ -1,4 +1,4 @@
-//! What a body says beside its path: it may repeat what the path says, and not contradict it.
+//! Bodies beside their path: a body may repeat what the path says, and not contradict it.
 
 use tidings::core::{Patch, Row, Rule, Value};
 
@@ -21,7 +21,7 @@ impl Rows {
         key.try_for_each(|&field| self.agree(patch, field, &row.0[field]))
     }
 
-    /// Gives a row the values that its name says.
+    /// Gives a row the values of its name.
     pub(super) fn name_it(&self, patch: &mut Patch, name: &Name) {
         for (field, value) in &name.values {
             patch.set(self.name_of(*field), value.clone());
