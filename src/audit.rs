@@ -28,11 +28,11 @@ use crate::{
 
 /// How long a node may take to apply what a row shows that differs from its entry.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// In how much time the hand of the background goes through the cache.
+/// How long the background audit takes to walk through the cache once.
 const TURN: Duration = Duration::from_secs(60);
-/// The shortest pause after a turn on which there was nothing to compare.
+/// The shortest pause after a walk that had nothing to compare.
 const IDLE: Duration = Duration::from_millis(100);
-/// How many times as long as a turn without anything to compare the pause after it is.
+/// The pause after a walk that had nothing to compare, as a multiple of that walk.
 const IDLE_FOR: u32 = 9;
 /// After how many entries other tasks get a turn.
 const STEPS: u64 = 256;

@@ -45,7 +45,7 @@ const EXPIRED_MOST_OFTEN: Duration = Duration::from_secs(1);
 pub struct NodeBuilder {
     store: Option<Store>,
     entities: Vec<EntityType>,
-    /// Those without a table.
+    /// The entities without a table.
     recorded: Vec<EntityType>,
     hooks: Vec<Arc<InitWorker>>,
     workers: usize,

@@ -73,7 +73,7 @@ impl ChangeFeedOptions {
 #[derive(Clone, Debug)]
 pub struct FeedStart {
     place: Place,
-    /// The write itself, which is not told again.
+    /// The write itself, which is not delivered again.
     known: Option<Mark>,
 }
 
@@ -125,7 +125,7 @@ pub struct ChangeFeed {
     options: ChangeFeedOptions,
     feed: Feed,
     seat: Seat,
-    /// What was read of the log, and is to be told before the seat is taken: a page at most, which
+    /// Entries read from the log, to be delivered before those of the seat: a page at most, which
     /// few feeds hold at once.
     ready: VecDeque<Entry>,
     replay: Option<Replay>,
@@ -133,7 +133,7 @@ pub struct ChangeFeed {
     stop: CancellationToken,
 }
 
-/// From where a feed has its changes.
+/// Where a feed has its changes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// From the log: it comes back.
@@ -247,7 +247,7 @@ impl Node {
             (Some(_), Origin::Node) | (_, Origin::Log) => false,
         };
         Ok(match place.0.position() {
-            // What the node tells has an epoch of its own.
+            // The node's own changes have an epoch of their own.
             Position::Counted(number) if is_own => {
                 let cursor = Cursor::counted(shared.feed.epoch(), *number);
                 FeedStart::from(Place(cursor))
@@ -335,15 +335,15 @@ impl ChangeFeed {
         self.ready.extend(told.into_iter().map(Feed::entry));
     }
 
-    /// Lets another feed hold a page of the log, once all of this one's is told.
+    /// Lets another feed hold a page of the log, once all of this feed's page is delivered.
     fn let_go(&mut self) {
         if let (true, Some(replay)) = (self.ready.is_empty(), &mut self.replay) {
             replay.release();
         }
     }
 
-    /// Goes on from the node: the log has told all that there was. If meanwhile something of what
-    /// the node tells has made room, the log is read on for it.
+    /// Continues with the node's own changes, since the log has no more. If some of these have been
+    /// dropped from the ring in the meantime, the log is read on for them.
     fn go_live(&mut self) {
         if self.seat.has_missed() {
             let gap = self.seat.pass_over();
@@ -353,7 +353,7 @@ impl ChangeFeed {
         }
     }
 
-    /// Returns whether the log has told an entry already.
+    /// Returns whether an entry was delivered from the log already.
     fn is_told(&self, entry: &Entry) -> bool {
         match entry {
             Entry::Change(change) => {
@@ -398,7 +398,7 @@ mod tests {
     use super::*;
     use crate::feed::Keeps;
 
-    /// What made room has been told by the log, all but its gap.
+    /// Entries that were dropped from the ring come from the log, all but the gap among them.
     #[test]
     fn what_made_room_while_the_log_was_read_is_read_there_and_only_its_gap_is_told() {
         let clock = Arc::new(ManualClock::new());

@@ -9,20 +9,19 @@
 //! Neither waits. Handlers run in the future that `committed` returns, after the writer was
 //! released, so that a handler may write.
 //!
-//! What the schemas know is evicted in every case. What handlers would have evicted by hand is not
-//! known here: so where some of them did not hear of a change, or may not, everything is evicted,
-//! in every named cache of the node.
+//! The entries that the schemas derive from a row are evicted in every case. Which entries handlers
+//! would have evicted by hand is not known here, so if some of them did not hear of a change, or
+//! may not have, everything is evicted in every named cache of the node.
 //!
-//! A commit of more rows than are told one by one purges too, and is a gap to those who asked to
-//! hear of gaps. They hear of it before the write returns; events of earlier commits may come after
-//! it.
+//! A commit of too many rows to announce one by one purges too, and is a gap to handlers of gaps.
+//! They hear of it before the write returns; events of earlier commits may come after it.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
 // The channels of the entities. Must not know what a commit is.
 mod channels;
 
-// Those that hear of gaps. Must not know what a commit is.
+// Handlers of gaps. Must not know what a commit is.
 mod gaps;
 
 use std::{
@@ -60,9 +59,9 @@ pub(crate) struct Changes {
     deadline: Duration,
     gaps: Gaps,
     progress: Arc<Progress>,
-    /// What is told to those that watch the node.
+    /// Delivers the changes to watchers.
     feed: Feed,
-    /// Where handlers are waited for that their write does not wait for.
+    /// Runs the waits for handlers that their write no longer waits for.
     spawn: Arc<dyn Spawn>,
     /// The last commit. Written and read while a write holds its place in the order.
     last: Mutex<Bookmark>,

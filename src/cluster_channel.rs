@@ -58,7 +58,7 @@ pub struct ClusterChannel<T: Event> {
     pub(crate) event: Arc<str>,
     /// None on a node without a log, which is alone.
     pub(crate) protocol: Option<Protocol>,
-    /// What those that watch a node without a log are told of.
+    /// Delivers the events to watchers, on a node without a log.
     pub(crate) feed: Feed,
 }
 
@@ -145,9 +145,9 @@ impl ForAll {
 
 /// A channel of the bus without its type.
 pub(crate) trait Deliver: Send + Sync {
-    /// Hands an event to this node's handlers under a cause; the future tells how they fared. One
-    /// that the bus refuses is a gap for the workers and queues of its channel. An error says that
-    /// the payload is of another type.
+    /// Hands an event to this node's handlers under a cause; the future resolves to the outcome. An
+    /// event that the bus refuses is a gap for the workers and queues of its channel. An error says
+    /// that the payload is of another type.
     fn deliver(
         &self,
         payload: &str,

@@ -22,7 +22,7 @@ pub(crate) struct Asked {
     pub(crate) values: Vec<Value>,
 }
 
-/// What came of a comparison.
+/// The result of a comparison.
 pub(crate) enum Compared {
     /// The key holds nothing that would be served, or what it holds is no row of the entity.
     Nothing,

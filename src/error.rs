@@ -40,7 +40,7 @@ pub enum StartError {
     Worker {
         /// Which worker.
         worker: usize,
-        /// What failed.
+        /// The cause.
         #[source]
         source: BoxError,
     },

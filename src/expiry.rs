@@ -1,8 +1,8 @@
 //! Removes rows past their time, at intervals, for every entity whose rows expire.
 //!
-//! Readers no longer see a row past its time; this frees its room, and tells handlers that it is
-//! gone. Nodes that share a database take turns: the store lets one of them work
-//! on an entity at a time.
+//! Readers no longer see a row past its time; this frees its space, and handlers hear that it is
+//! gone. Nodes that share a database take turns: the store lets one of them work on an entity at a
+//! time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use tidings_core::{Chain, Schema, clock::Clock};
 use tidings_store::{Cleared, Error, Store};
 use tokio_util::sync::CancellationToken;
 
-/// Removes them at intervals until the node stops.
+/// Removes expired rows at intervals until the node stops.
 pub(crate) async fn remove_expired(
     store: Store,
     schemas: Vec<&'static Schema>,

@@ -1,4 +1,4 @@
-//! What a node tells the others of itself, so that it can be seen what does not match.
+//! The facts about a node that other nodes show beside their own, so that differences can be seen.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tidings_core::{Schema, log::MemberFacts};
 /// How many characters of a digest are kept: enough to distinguish schemas that differ by mistake.
 const KEPT: usize = 12;
 
-/// Returns what a node says that has tables for some schemas, and records of others.
+/// Returns the facts about a node with tables for some schemas, and records of others.
 pub(crate) fn of(
     tables: &[&'static Schema],
     recorded: &[&'static Schema],
@@ -22,8 +22,8 @@ pub(crate) fn of(
     }
 }
 
-/// Returns a text that is the same for the same schemas, in whatever order they were declared, if
-/// the same of them have a table.
+/// Returns a digest that is the same for the same schemas in any order, if the same of them have a
+/// table.
 fn digest(tables: &[&'static Schema], recorded: &[&'static Schema]) -> String {
     let tables = tables.iter().map(|schema| sorted(&schema.to_json()));
 
@@ -39,7 +39,7 @@ fn digest(tables: &[&'static Schema], recorded: &[&'static Schema]) -> String {
     hex.collect::<String>().chars().take(KEPT).collect()
 }
 
-/// Writes JSON with the members of its objects in order, however the crate that holds them does.
+/// Writes JSON with the members of its objects in order, whatever order `serde_json` keeps.
 fn sorted(json: &Json) -> String {
     match json {
         Json::Object(members) => {

@@ -8,16 +8,16 @@
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
-// Which channels are meant. Must not know a change.
+// Patterns of channel names. Must not know a change.
 mod glob;
 
-// A change in words. Must not know where it waits.
+// A rendered change. Must not know where it waits.
 mod change;
 
-// Those that read, and how long each is waited for. Must not know what.
+// The watchers' places, and how long each is waited for. Must not know the entries.
 mod readers;
 
-// Where changes wait.
+// The ring of entries.
 mod ring;
 
 use std::sync::Arc;
@@ -43,14 +43,14 @@ pub use self::{
     glob::Glob,
 };
 
-/// The node's end of what is watched. Clones are the same.
+/// The node's end of all feeds. Clones share one ring.
 #[derive(Clone, Debug)]
 pub(crate) struct Feed {
     node: Arc<str>,
-    /// What the places of a node without a log are of.
+    /// The epoch of the places on a node without a log.
     epoch: Epoch,
     ring: Arc<Ring>,
-    /// By what those that read are waited for.
+    /// Times the waits for readers.
     clock: Arc<dyn Clock>,
 }
 

@@ -43,7 +43,7 @@ pub enum Hearing {
     OutOfReach,
 }
 
-/// What a node needs to follow a log.
+/// Everything that a node needs to follow a log.
 pub(crate) struct Wiring {
     pub(crate) node: Arc<str>,
     pub(crate) log: Arc<dyn KeptLog>,
@@ -51,7 +51,7 @@ pub(crate) struct Wiring {
     pub(crate) history: Arc<dyn Log>,
     /// None on a node without a cluster.
     pub(crate) members: Option<Arc<dyn Members>>,
-    /// What the other members are told of this node.
+    /// The facts about this node that other members see.
     pub(crate) facts: MemberFacts,
     pub(crate) intake: Arc<Intake>,
     /// None on a node without a cluster.
@@ -246,7 +246,7 @@ impl Announce for Announcer {
             old_row: change.old_row,
         };
         let Some(ticket) = self.channels.enqueue(change, cause) else {
-            // What handlers cannot be told they must not take for nothing.
+            // Handlers cannot get this change, and must not believe that there was none.
             self.gap(&Gap::of_entity(GapReason::Malformed, entity));
             return std::future::ready(()).boxed();
         };

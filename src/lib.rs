@@ -114,7 +114,7 @@ mod cached;
 // Reads a page of rows into the cache. Must not know the node.
 mod warm;
 
-// From a cached entry to its row. Must not know the node.
+// Compares a cached entry with its row. Must not know the node.
 mod compare;
 
 // The settings and the results of audits. Must not know the node.

@@ -50,11 +50,11 @@ fn is_absent(input: &FieldInput) -> bool {
     matches!(input, FieldInput::Value(value) if value.is_null())
 }
 
-/// What a DAO's reads are worth to a cache.
+/// Whether a cache may keep what a DAO reads.
 #[derive(Clone, Copy, Debug)]
 enum Reads {
     Committed,
-    /// They may be rolled back, and no commit is told that would evict them.
+    /// They may be rolled back, and no commit would evict them.
     Uncommitted,
 }
 

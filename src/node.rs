@@ -2,13 +2,13 @@
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
-// What the handles of one node share. Must not know how it is run.
+// The state that all handles of a node share. Must not know how it is run.
 mod shared;
 
 // Reading chosen entities into the cache.
 mod warm_up;
 
-// What is counted, for the `metrics` facade.
+// Publishes counters to the `metrics` facade.
 mod publish;
 
 // The end of a node.

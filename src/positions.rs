@@ -1,7 +1,7 @@
-//! [`Positions`]: what a node needs to give tokens out and to take them back.
+//! [`Positions`]: how a node issues and checks tokens.
 //!
-//! A node without a log counts its commits within one start, which is their epoch: its number is
-//! how often nodes have started on the database, so that of two starts it is known which was later.
+//! A node without a log counts its commits within one start, which is their epoch. The number of
+//! the epoch counts the starts of nodes on the database, so that the later of two starts is known.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(crate) enum Started {
     Before,
     /// This one.
     Now,
-    /// One that this database does not know of, having been put back to an earlier state.
+    /// One that this database does not know, because it was restored to an earlier state.
     Later,
 }
 

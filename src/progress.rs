@@ -1,8 +1,8 @@
-//! [`Progress`]: how far a node without a log has got with its own commits.
+//! [`Progress`]: how far a node without a log has applied its own commits.
 //!
-//! Commits are counted in the order in which they are told. One is applied when what it touches was
-//! evicted and its handlers have run, late ones too; the node has applied a number when it has
-//! applied all commits up to that.
+//! Commits are numbered in their order. A commit is applied when the entries that it touches were
+//! evicted and its handlers have run, late ones too. The node has applied a number when it has
+//! applied all commits up to it.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ struct State {
     open: BTreeSet<u64>,
 }
 
-/// A commit that is not applied yet; it is once this is dropped.
+/// A commit that is not applied yet. Dropping this marks it as applied.
 #[derive(Debug)]
 pub(crate) struct Step {
     progress: Arc<Progress>,
@@ -90,7 +90,7 @@ impl Drop for Step {
         let applied = first.map_or(state.last, |first| first - 1);
         drop(state);
 
-        // Two that end at once may come here in either order.
+        // Two commits that end at the same time may come here in either order.
         self.progress.applied.send_if_modified(|known| {
             let moves = *known < applied;
             *known = applied.max(*known);

@@ -251,7 +251,7 @@ impl Node {
                 }
                 // Its own commits are counted before the write returns.
                 Written::Unnamed => {}
-                // What was read may have been committed a moment ago, and not counted yet.
+                // The row that was read may have been committed a moment ago, and not counted yet.
                 _ => drop(asked().await?),
             }
 

@@ -204,13 +204,13 @@ pub enum AuditError {
     Time(Duration),
 }
 
-/// What a node's audits share.
+/// The state that all audits of a node share.
 #[derive(Debug)]
 pub(crate) struct Audits {
     pub(crate) settings: AuditSettings,
     /// The node's bound on staleness.
     pub(crate) bound: Option<Duration>,
-    /// Held by the one that a caller has asked for.
+    /// Held by an audit that a caller has asked for.
     pub(crate) running: Semaphore,
     pub(crate) tally: Tally,
 }
@@ -226,7 +226,7 @@ impl Audits {
     }
 }
 
-/// What all audits of a node have found.
+/// The findings of all audits of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     checked: AtomicU64,

@@ -19,19 +19,19 @@ use uuid::Uuid;
 
 /// The form of a commit that has an id.
 const WITH_ID: u8 = 3;
-/// The form of one that has none.
+/// The form of a commit that has none.
 const PLAIN: u8 = 2;
-/// The form of before, which is read.
+/// The form of earlier versions, which is accepted.
 const BEFORE: u8 = 1;
-/// Version, origin, epoch and number: all that a token of before holds.
+/// Version, origin, epoch and number: all that a token of version 1 holds.
 const NAMED: usize = 1 + 1 + 8 + 16 + 8;
-/// How a reader goes on, and from which number.
+/// How a reader resumes, and from which number.
 const RESUME: usize = 1 + 8;
 /// The id of the commit's record.
 const ID: usize = 16;
 /// The part of the signature that is kept.
 const SIGNATURE: usize = 16;
-/// What the key of tokens is derived for.
+/// The purpose that the key of tokens is derived for.
 const PURPOSE: &[u8] = b"tidings token 1";
 /// How many bytes a token has at most.
 const MOST: usize = NAMED + RESUME + ID + SIGNATURE;
@@ -61,17 +61,17 @@ pub enum TokenError {
     Foreign,
 }
 
-/// What a token names.
+/// The commit that a token names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
     pub(crate) origin: Origin,
     pub(crate) mark: Mark,
-    /// Where a reader goes on that knows the commit; none in a token of version 1.
+    /// Where a reader that knows the commit resumes; `None` in a token of version 1.
     pub(crate) resume: Option<Resume>,
 }
 
 impl Position {
-    /// Makes that of a commit.
+    /// Makes the position of a commit.
     pub(crate) fn at(origin: Origin, bookmark: Bookmark) -> Self {
         Self {
             origin,
@@ -80,13 +80,13 @@ impl Position {
         }
     }
 
-    /// Returns the commit with where a reader goes on, if that is known.
+    /// Returns the commit with the place to resume from, if that is known.
     pub(crate) fn bookmark(&self) -> Option<Bookmark> {
         Some(Bookmark::new(self.mark, self.resume?))
     }
 }
 
-/// Who has counted the commit.
+/// The source of the commit's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A node without a log, for itself.
@@ -128,7 +128,7 @@ impl Seal {
         bytes.push(how);
         bytes.extend(number.to_be_bytes());
 
-        // Where a reader goes on is at the same record.
+        // A reader resumes at the same record.
         bytes.extend(id.into_iter().flat_map(Uuid::into_bytes));
 
         bytes.extend(self.0.first::<SIGNATURE>(&bytes));
@@ -189,7 +189,7 @@ fn be(bytes: &[u8]) -> Result<u64, TokenError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-/// Decodes a text of a form that is read.
+/// Decodes a text that has one of the accepted forms.
 fn decoded(text: &str) -> Result<Vec<u8>, TokenError> {
     let mut bytes = vec![0; MOST];
     let decoded = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes);
@@ -270,7 +270,7 @@ mod tests {
         }
     }
 
-    /// The id is that of the record at which a reader goes on.
+    /// The id is that of the record at which a reader resumes.
     #[test]
     fn a_commit_that_has_an_id_keeps_it() {
         let id = Uuid::from_u128(9);
@@ -294,7 +294,7 @@ mod tests {
         assert!(plain < with_id.as_str().len());
     }
 
-    /// It names a commit, and does not say where a reader goes on.
+    /// It names a commit, and does not say where a reader resumes.
     #[test]
     fn a_token_of_version_1_is_read_and_has_no_place() {
         let mut named = vec![1, 1];

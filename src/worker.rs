@@ -304,7 +304,7 @@ fn init(node: Node, id: usize, hooks: &[Arc<InitWorker>]) -> Result<Worker, BoxE
     let events = node.worker_events().attach_worker(id)?;
     let cache = node.cache().clone();
 
-    // What the handlers of the lost events would have invalidated by hand is unknown.
+    // Which entries the handlers of the lost events would have invalidated by hand is unknown.
     events.on_gap(move |gap| {
         tracing::warn!(
             worker = id,

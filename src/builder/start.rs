@@ -47,7 +47,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long a start that did not succeed takes at most to take leave of the other nodes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What a start has joined by now: other nodes wait for a member that does not take its leave.
+/// The log that a start has joined by now: other nodes wait for a member that does not take its
+/// leave.
 #[derive(Default)]
 struct Joined(OnceLock<(Following, Arc<dyn Clock>)>);
 
@@ -198,7 +199,7 @@ async fn run(node: &Node, builder: &NodeBuilder, runtime: &Handle) -> Result<(),
     Ok(())
 }
 
-/// What every step asks for.
+/// What every step of the start needs.
 struct Ground {
     node_id: String,
     runtime: Handle,
@@ -207,7 +208,7 @@ struct Ground {
     settings: ClusterSettings,
     /// The entities with a table.
     schemas: Vec<&'static Schema>,
-    /// Those without.
+    /// The schemas without a table.
     recorded: Vec<&'static Schema>,
 }
 
@@ -288,7 +289,7 @@ struct Followed {
     intake: Arc<Intake>,
 }
 
-/// What a node asks its store for, or the stream that it has in place of one.
+/// The logs of the node's store, or of the stream that it has in place of one.
 struct Logs {
     members: Option<Arc<dyn Members>>,
     /// The log that the node follows, and the same log for readers that come back.

@@ -68,7 +68,7 @@ pub struct ChangeStats {
     pub unannounced: u64,
     /// Commits whose end was not known. The node's caches were purged for each.
     pub in_doubt: u64,
-    /// Commits that changed more rows than are told one by one. The node's caches were purged for
+    /// Commits that changed too many rows to announce one by one. The node's caches were purged for
     /// each, and each was a gap.
     pub untold: u64,
 }
@@ -193,7 +193,7 @@ impl Channels {
         self.note(handled);
     }
 
-    /// Evicts everything, because a commit changed more rows than are told one by one.
+    /// Evicts everything, because a commit changed too many rows to announce one by one.
     pub(crate) fn purge_untold(&self) {
         let _due_to = Reason::Gap(GapReason::Overflow).enter();
         self.cache.purge_node();

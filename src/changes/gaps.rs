@@ -1,4 +1,4 @@
-//! [`Gaps`]: those that hear of changes that were not received.
+//! [`Gaps`]: the handlers of changes that were not received.
 
 use std::{
     fmt,
@@ -9,10 +9,10 @@ use std::{
 use tidings_core::{Chain, log::Gap};
 use tidings_events::Channel;
 
-/// Hears of changes that were not received, in their place in the order of changes.
+/// A handler of changes that were not received, called in their place in the order of changes.
 pub(crate) type OnGap = Arc<dyn Fn(&Gap) + Send + Sync>;
 
-/// All that hear of gaps. Clones are the same.
+/// All handlers of gaps. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Gaps {
     handlers: Arc<[OnGap]>,
@@ -29,8 +29,8 @@ impl Gaps {
         Self { handlers, channel }
     }
 
-    /// Tells the node's own alone, where workers find a gap by themselves. One that panics is
-    /// logged.
+    /// Calls the node's own handlers alone, for a gap that workers find by themselves. One that
+    /// panics is logged.
     pub(crate) fn tell_node(&self, gap: &Gap) {
         for handler in self.handlers.iter() {
             let told = AssertUnwindSafe(|| handler(gap));
@@ -40,7 +40,7 @@ impl Gaps {
         }
     }
 
-    /// Tells all of them.
+    /// Calls the node's own handlers, and posts the gap to those of the workers.
     pub(crate) fn tell(&self, gap: &Gap) {
         self.tell_node(gap);
         if let Some(channel) = &self.channel

@@ -1,4 +1,4 @@
-//! [`FeedChange`]: a change in words, with the secrets of its rows masked.
+//! [`FeedChange`]: a change rendered as JSON, with the secrets of its rows masked.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::glob::Glob;
 /// The source of the changes of entities.
 const CRUD: &str = "crud";
 
-/// A change, or an event of an application's own, as those that watch a node see it.
+/// A change, or an event of an application's own, as watchers of a node see it.
 #[derive(Clone, Debug)]
 pub struct FeedChange {
     source: Arc<str>,
@@ -26,7 +26,7 @@ pub struct FeedChange {
     data: Box<str>,
 }
 
-/// What those that watch a node did not hear of.
+/// Changes that watchers of a node have missed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedGap {
     gap: Gap,
@@ -39,11 +39,11 @@ pub(crate) struct Draft {
     source: Arc<str>,
     event: Arc<str>,
     operation: Option<Operation>,
-    /// The data, but for the position and what closes it.
+    /// The data up to the position.
     begun: String,
 }
 
-/// What is said of a change, in this order; the position follows.
+/// The members of the data, in this order; the position follows.
 #[derive(Serialize)]
 struct Said<'a> {
     source: &'a str,
@@ -123,7 +123,7 @@ fn shown_key(change: &RowChange) -> Option<String> {
     Some(schema.shown_key(&key).to_text())
 }
 
-/// Returns an object that is still open.
+/// Renders the data, without the closing brace.
 fn begun(said: &Said<'_>) -> String {
     // Texts and JSON values alone: there is nothing that cannot be written.
     let mut text = serde_json::to_string(said).unwrap_or_else(|_| "{}".to_owned());
@@ -150,7 +150,7 @@ impl FeedChange {
         self.operation
     }
 
-    /// Returns where to go on after it.
+    /// Returns the place to resume from after it.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
@@ -169,12 +169,12 @@ impl FeedChange {
         self.mark
     }
 
-    /// Returns how much memory it takes, about.
+    /// Returns about how much memory it takes.
     pub(crate) fn weight(&self) -> usize {
         self.data.len() + self.source.len() + self.event.len() + size_of::<Self>()
     }
 
-    /// Returns whether it is on a channel that is meant. A row's change is on two: that of its
+    /// Returns whether it is on a channel that fits. A row's change is on two channels: that of its
     /// entity, and that of its entity and its operation.
     pub(crate) fn is_on(&self, source: &Glob, event: &Glob) -> bool {
         let of_entity = || {
@@ -190,7 +190,7 @@ impl FeedGap {
         Self { gap, missed }
     }
 
-    /// Makes the gap of what was not read in time.
+    /// Makes the gap of changes that were not read in time.
     pub(crate) fn overflow(missed: u64) -> Self {
         Self::new(Gap::of_all(GapReason::Overflow), Some(missed))
     }
@@ -201,8 +201,8 @@ impl FeedGap {
         &self.gap
     }
 
-    /// Returns how many changes are missing at most, where that is known: those of channels that
-    /// were not asked for are counted too.
+    /// Returns how many changes are missing at most, where that is known. Changes on channels that
+    /// the feed did not ask for are counted too.
     #[must_use]
     pub fn missed(&self) -> Option<u64> {
         self.missed
@@ -222,7 +222,7 @@ impl FeedGap {
         said.to_string()
     }
 
-    /// Returns whether what is missing may have been on a channel that is meant.
+    /// Returns whether missing changes may have been on a channel that fits.
     pub(crate) fn is_on(&self, source: &Glob, event: &Glob) -> bool {
         match &self.gap.scope {
             Scope::All => true,

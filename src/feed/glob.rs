@@ -19,7 +19,7 @@ impl Glob {
     #[must_use]
     pub fn new(pattern: &str) -> Self {
         let mut read: Vec<char> = pattern.chars().collect();
-        // As many stars as one, so that a match takes no more steps than it must.
+        // Adjacent stars mean the same as one, and would only add steps to a match.
         read.dedup_by(|one, before| *one == '*' && *before == '*');
         Self(read)
     }
@@ -37,7 +37,7 @@ impl Glob {
         let (pattern, name): (_, Vec<char>) = (&self.0, name.chars().collect());
         let (mut at, mut read) = (0, 0);
 
-        // The last star, and where the text that it takes ends so far.
+        // The last star, and the end of the text that it has taken so far.
         let mut star: Option<(usize, usize)> = None;
         while read < name.len() {
             match (pattern.get(at), star) {

@@ -1,15 +1,15 @@
-//! [`Readers`]: where those that watch are, and for how long each is still waited for.
+//! [`Readers`]: the watchers' places, and for how long each reader is still waited for.
 //!
-//! What tells the log's changes waits for a reader before it takes from it what the reader has not
-//! read: [`PATIENCE`] in all, and [`EACH`] more for each entry that is read. So a reader that takes
-//! more than a thousand entries a second is waited for, however many there are. One that does not
-//! has a gap, and is not waited for again until it has read all that there is.
+//! The task that delivers the log's changes waits for a reader before it drops entries that the
+//! reader has not read: [`PATIENCE`] in all, and [`EACH`] more for each entry that is read. So a
+//! reader of more than a thousand entries a second is waited for, however many there are. A slower
+//! one gets a gap, and is not waited for again until it has caught up.
 
 use std::{collections::BTreeMap, time::Duration};
 
-/// For how long a reader is waited for that reads nothing.
+/// How long a reader that reads nothing is waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// What an entry that was read adds to what is left of that.
+/// How much patience each entry that is read adds.
 const EACH: Duration = Duration::from_millis(1);
 
 /// Counts entries from the beginning of the node: that of an entry is the number of those before
@@ -23,13 +23,13 @@ pub(super) struct ReaderId(u64);
 
 #[derive(Debug)]
 struct Reader {
-    /// What it reads next.
+    /// The entry that it reads next.
     at: Sequence,
     /// For how long it is still waited for.
     patience: Duration,
 }
 
-/// Those that watch.
+/// All readers.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
     next: u64,
@@ -72,7 +72,7 @@ impl Readers {
             .map_or_else(Sequence::default, |it| it.at)
     }
 
-    /// Moves a reader behind an entry that it has read.
+    /// Moves a reader past an entry that it has read.
     pub(super) fn has_read(&mut self, id: ReaderId, end: Sequence) {
         let at = Sequence(self.at(id).0 + 1);
         if let Some(reader) = self.readers.get_mut(&id)

@@ -1,4 +1,4 @@
-//! [`Ring`]: where changes wait for those that watch, bounded in number and in bytes.
+//! [`Ring`]: the changes that wait for watchers, bounded in number and in bytes.
 
 use std::{
     collections::VecDeque,
@@ -24,7 +24,7 @@ const MOST_BYTES: usize = 4 << 20;
 /// How many may watch at a time.
 pub(crate) const SEATS: usize = 64;
 
-/// One thing that waits.
+/// One entry of the ring.
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
     Change(Arc<FeedChange>),
@@ -46,11 +46,11 @@ impl Entry {
     }
 }
 
-/// What one that watches finds next.
+/// What a reader finds next.
 #[derive(Debug)]
 pub(crate) enum Taken {
     Entry(Entry),
-    /// This many have made room; the last gap among them, if there was one.
+    /// This many entries were dropped; with the last gap among them, if there was one.
     Missed(u64, Option<FeedGap>),
     Nothing,
 }
@@ -58,7 +58,7 @@ pub(crate) enum Taken {
 /// For how long entries are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keeps {
-    /// While anyone watches: one that comes back reads the log.
+    /// While anyone watches: a watcher that comes back reads the log.
     WhileWatched,
     /// Once anyone has watched: there is no log to come back to.
     OnceWatched,
@@ -67,25 +67,25 @@ pub(crate) enum Keeps {
 #[derive(Debug)]
 pub(crate) struct Ring {
     keeps: Keeps,
-    /// Whether entries are kept at all. Written under the lock; read without it by those that would
-    /// otherwise put a change into words for no one.
+    /// Whether entries are kept at all. Written under the lock, and read without it, so that no
+    /// change is rendered for no one.
     watched: AtomicBool,
     missed: AtomicU64,
     state: Mutex<State>,
     /// The number of the entry that comes next.
     next: watch::Sender<Sequence>,
-    /// Wakes what waits for those that read.
+    /// Wakes the task that waits for readers.
     read: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     entries: VecDeque<(Entry, usize)>,
-    /// That of the oldest entry, or of the next if there is none.
+    /// The number of the oldest entry, or of the next one if there is none.
     first: Sequence,
     bytes: usize,
     readers: Readers,
-    /// The newest gap, kept when it has made room: it cannot be counted away.
+    /// The newest gap, kept even after it was dropped: a count cannot stand for it.
     gap: Option<(Sequence, FeedGap)>,
 }
 
@@ -155,7 +155,7 @@ impl Ring {
         self.state().next()
     }
 
-    /// Counts entries that no one is told of; returns the number of the next one.
+    /// Counts entries that no one watches. Returns the number of the next one.
     pub(crate) fn pass(&self, entries: usize) -> Sequence {
         let entries = u64::try_from(entries).unwrap_or(u64::MAX);
         let mut state = self.state();

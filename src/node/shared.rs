@@ -1,4 +1,4 @@
-//! What the handles of one node share.
+//! The state that all handles of a node share.
 
 use std::{
     sync::{Arc, Mutex},
@@ -26,8 +26,8 @@ use crate::{
     warm::{Warm, warm_page},
 };
 
-/// What the node knows of an entity besides its schema: how to declare its channel, to read its
-/// rows, and to compare them with what is cached.
+/// The functions for one type of entity: how to declare its channel, to read its rows into the
+/// cache, and to compare them with what is cached.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntityType {
     pub(crate) schema: &'static Schema,
@@ -57,7 +57,7 @@ pub(crate) struct Shared {
     pub(crate) changes: Arc<Counts>,
     /// The log that the node follows, where the store keeps one.
     pub(crate) following: Option<Following>,
-    /// What those that watch the node are told.
+    /// Delivers changes to watchers.
     pub(crate) feed: Feed,
     /// The channels whose events reach every node.
     pub(crate) for_all: ForAllChannels,
@@ -66,7 +66,7 @@ pub(crate) struct Shared {
     pub(crate) audits: Audits,
     pub(crate) entities: Vec<EntityType>,
     pub(crate) schemas: Vec<&'static Schema>,
-    /// Those, and those of entities without a table.
+    /// All schemas, including those of entities without a table.
     pub(crate) heard: Vec<&'static Schema>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: Tick,

@@ -34,7 +34,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A database of a node, and a program beside the node that writes to it.
 enum Beside {
-    /// A file of which the node keeps no log: it hears of its own writes alone.
+    /// A file without a log: the node hears of its own writes alone.
     Alone(File),
     /// A file that nodes share.
     Shared(File),
@@ -194,7 +194,7 @@ async fn what_the_node_could_not_hear_of_is_found_with_its_age_on_every_engine()
             );
         }
 
-        // A value that is old, an absence of which there is a row, and a value without one.
+        // A value that is old, an absence although there is a row, and a value without a row.
         beside.write_unheard(
             "update things set note = 'uno' where id = 1; \
              insert into things (id, code) values (2, 't2'); delete from things where id = 3",
@@ -230,7 +230,7 @@ async fn what_the_node_could_not_hear_of_is_found_with_its_age_on_every_engine()
     }
 }
 
-/// The node reads its log when it is told to: until then it has not heard of what others wrote.
+/// The node reads its log when the test lets it: until then it has not heard of others' writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_the_node_has_yet_to_hear_of_is_no_inconsistency() {
     let database = Server::shared().database().await;

@@ -184,7 +184,7 @@ fn tell(heard: &Heard, text: impl ToString) {
     heard.lock().expect("a list").push(text.to_string());
 }
 
-/// A full queue refuses an event of the log that no one else is told of: its poster has gone on.
+/// A full queue refuses an event of the log, and no one else hears of that: its poster has gone on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_for_all_that_a_full_queue_refuses_is_a_gap_in_its_place() {
     let folder = TempDir::new().expect("a folder");

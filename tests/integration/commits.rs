@@ -1,5 +1,5 @@
-//! What a node does with a commit of its own store, where the store keeps a log, and with what that
-//! log holds and no handler can be told.
+//! A node's own commits, where the store keeps a log, and records of that log that no handler can
+//! receive.
 
 use std::{
     sync::{Arc, Mutex},

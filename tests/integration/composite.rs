@@ -237,7 +237,7 @@ async fn writes_of_other_programs_evict_and_are_heard(rows: Rows<impl Program>) 
     rows.database.write(&format!(
         "delete from quotas where tenant = '{ANN}' and name = 'a:b'"
     ));
-    // A key that changes may be two events, of which one comes late.
+    // A key that changes may be two events, and one of them may come late.
     rows.heard("delete ann:a:b").await;
     assert_eq!(rows.limit(ANN, "a:b").await, None);
     assert_eq!(rows.held(ANN, "c"), None, "its record was applied before");

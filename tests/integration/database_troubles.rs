@@ -29,7 +29,7 @@ async fn run(other: &mut SqliteConnection, sql: &'static str) {
         .expect("SQLite runs it");
 }
 
-/// P8: not one of them is told anything else than that the database is unavailable.
+/// P8: every one of them is answered that the database is unavailable, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_behind_a_locked_file_are_503s_and_reads_go_on() {
     let (_folder, served, mut other) = on_a_file().await;
@@ -67,7 +67,7 @@ async fn writes_behind_a_locked_file_are_503s_and_reads_go_on() {
     served.stop().await;
 }
 
-/// S1: what handlers would have evicted by hand is not known, so everything is.
+/// S1: which entries handlers would have evicted by hand is not known, so everything is evicted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_in_doubt_leaves_no_groups_in_the_cache() {
     let (_folder, served, mut other) = on_a_file().await;

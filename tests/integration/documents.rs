@@ -24,7 +24,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The files of the guide, besides its list.
+/// Returns the files of the guide, without its list.
 fn pages() -> BTreeSet<String> {
     let entries = fs::read_dir(root().join("docs/src")).expect("the guide is there");
     let names = entries.map(|entry| entry.expect("an entry").file_name().into_string());

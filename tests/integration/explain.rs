@@ -7,7 +7,7 @@ use tidings_testkit::Server;
 
 use crate::{client::Client, event_stream::member};
 
-/// What is told of the key `k1`.
+/// Returns the explanation of the key `k1`.
 async fn told(admin: &mut Client) -> Json {
     let path = "/cache/keyauth_credentials%3Avery-s3cret/explain";
     let told = admin.get(path).await.expect(200);

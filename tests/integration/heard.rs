@@ -124,7 +124,7 @@ impl<D: Sync> Heard<D> {
         self.loads.load(Ordering::SeqCst)
     }
 
-    /// Takes the events once there are as many.
+    /// Takes the events once there are at least this many.
     pub(crate) async fn events(&self, count: usize) -> Vec<String> {
         self.until(|heard| heard.events.lock().expect("a list").len() >= count)
             .await;

@@ -78,7 +78,7 @@ impl Frozen {
     }
 }
 
-/// Two nodes, of which the reader has got to what the file does not hold any more.
+/// Two nodes; the reader is at a position that the file does not hold any more.
 struct PutBack {
     file: File,
     _folder: TempDir,

@@ -41,7 +41,7 @@ async fn each(after_timeout: Duration, test: impl AsyncFn(&Served)) {
     postgres.stop().await;
 }
 
-/// Asks with a position, which is waited for: on the database's log that takes a poll at the most.
+/// Asks with a position and waits for it: on the database's log that takes one poll at most.
 async fn after(client: &mut Client, path: &str, key: &str, token: &str) -> Answer {
     let headers = [("apikey", key), (AFTER, token)];
     client.send(Method::GET, path, &headers, None).await

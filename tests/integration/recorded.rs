@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 
 use crate::{heard::Owner, other_programs::sqlite::File};
 
-/// Put together from several tables.
+/// A row put together from several tables.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(name = "prices", cache_key("product"))]
 struct Price {
@@ -29,7 +29,7 @@ struct Price {
     cents: i64,
 }
 
-/// Whose key no list shows.
+/// A row whose key is masked in lists.
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
 #[entity(name = "vouchers", cache_key("code"))]
 struct Voucher {
@@ -39,7 +39,7 @@ struct Voucher {
     code: String,
 }
 
-/// Has no table, and refers to one.
+/// A row without a table that refers to one with a table.
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
 #[entity(name = "quotes", cache_key("id"))]
 struct Quote {
@@ -49,7 +49,7 @@ struct Quote {
     owner: Ref<Owner>,
 }
 
-/// A table that refers to what has none.
+/// A row with a table that refers to one without.
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
 #[entity(name = "offers")]
 struct Offer {
@@ -72,7 +72,7 @@ enum End {
     Rollback,
 }
 
-/// A node that says what it hears, and keeps the price of tea.
+/// A node that reports the changes it hears of, and caches the price of tea.
 struct Shop {
     node: Node,
     hears: mpsc::UnboundedReceiver<String>,
@@ -134,7 +134,7 @@ impl Shop {
     }
 }
 
-/// Which of them has the table is a mistake in one of the programs.
+/// If nodes differ in whether an entity has a table, one of the programs is wrong.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_with_a_table_is_told_from_one_that_hears_of_records() {
     let database = Server::shared().database().await;
@@ -200,7 +200,7 @@ async fn what_is_recorded_on_sqlite_evicts_and_is_heard() {
     shop.runs(record).await;
 }
 
-/// What a recorded entity says of its fields holds for its keys too.
+/// A secret field of a recorded entity is secret in its cache keys too.
 #[tokio::test]
 async fn the_secret_keys_of_a_recorded_entity_are_masked_where_they_are_listed() {
     let file = File::new();

@@ -62,7 +62,7 @@ async fn outcome(node: &Node, plans: &Dao<Plan>, name: &str) -> (Outcome, String
     )
 }
 
-// WA1, WA2: the named entities are loaded, page by page, and progress is told after each.
+// WA1, WA2: the named entities are loaded, page by page, and progress is reported after each.
 #[tokio::test]
 async fn named_entities_are_in_the_cache_afterwards() {
     let (node, plans) = with_plans(1_001, 64 << 20, "old").await;
