@@ -20,11 +20,11 @@
 //!
 //! The servers are throwaway ones; the database does not flush its disk.
 
-// What the raw clients take.
+// The raw clients' times.
 mod raw;
 // Nodes that hear of each other.
 mod nodes;
-// What nodes get through.
+// The throughput of nodes.
 mod load;
 // Nodes without a store.
 mod streams;
@@ -49,7 +49,7 @@ use crate::harness::{Bench, BenchError, Settings, percentile};
 const TRIPS: usize = 1_000;
 /// How far commits are apart.
 const APART: Duration = Duration::from_millis(5);
-/// How soon a node looks for what another program wrote, of which it is not woken.
+/// How soon a node looks for another program's writes, which do not wake it.
 const POLL: Duration = Duration::from_millis(10);
 /// How many of them come before those that count.
 const WARM_UP: usize = 50;

@@ -43,7 +43,7 @@ use tokio::{
 
 pub use self::report::Conformance;
 
-/// How the cache is told that the source has changed.
+/// How the cache learns that the source has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The key is invalidated.
@@ -109,7 +109,7 @@ impl Cell {
     }
 }
 
-/// What the source says: a version number, or that it cannot be reached.
+/// The answer of the source: a version number, or that it cannot be reached.
 type Answer = Result<u64, SourceDown>;
 /// Reads the source.
 type Load = BoxFuture<'static, Answer>;
@@ -135,7 +135,7 @@ trait Adapter: Send + Sync + 'static {
     fn change(&self, change: Change, version: u64) -> impl Future<Output = bool> + Send;
 }
 
-/// What a cell showed of one contestant.
+/// The result of one contestant in a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Finding {
     /// The cache has no such call.
@@ -188,7 +188,7 @@ impl Source {
         })
     }
 
-    /// A load that reads the source, says so, and ends when it is told to.
+    /// A load that reads the source, says so, and ends when the test lets it.
     fn read_slowly(self: &Arc<Self>, fails: bool) -> (Load, Arc<Notify>, oneshot::Sender<()>) {
         let source = Arc::clone(self);
         let has_read = Arc::new(Notify::new());

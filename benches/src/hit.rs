@@ -52,14 +52,14 @@ pub fn run(settings: Settings) -> Result<Bench, BenchError> {
     Ok(bench)
 }
 
-/// What a caller has in hand.
+/// The form of the key that a caller has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ask {
     CacheKey,
     ApiKey,
 }
 
-/// A cache that is asked; on a hit only.
+/// A cache that is asked, on a hit only.
 trait LookUp {
     type Answer: Answer;
 
@@ -75,7 +75,7 @@ trait LookUpStr {
     fn get(&self, api_key: &str) -> impl Future<Output = Self::Answer>;
 }
 
-/// What a cache answers with: it owns a handle that may be kept across an `.await`.
+/// The answer of a cache: it owns a handle that may be kept across an `.await`.
 trait Answer {
     fn digest(self) -> u64;
 }

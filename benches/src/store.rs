@@ -36,7 +36,7 @@ const TREE: usize = 20_000;
 /// How many rows `insert_many` takes.
 const MANY: usize = 10_000;
 
-/// What a row's key is.
+/// Returns a row's key.
 fn name(number: usize) -> String {
     format!("key-{number:012}")
 }
@@ -144,7 +144,7 @@ fn engine(
     )
 }
 
-/// What a turn does with a contestant.
+/// The work of a turn, for any contestant.
 trait Turns: Copy + Send + Sync {
     fn turn<W: Work>(self, runtime: &Runtime, work: &W, number: usize) -> Sample;
 }

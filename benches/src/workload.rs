@@ -1,4 +1,4 @@
-//! What the cache subjects work on: credentials, their keys, and which of them are asked for.
+//! The workload of the cache subjects: credentials, their keys, and which of them are asked for.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -34,7 +34,7 @@ pub struct ConsumerRef {
 }
 
 impl Credential {
-    /// What a lookup adds to the checksum; it reads the value itself, not only the handle.
+    /// Returns what a lookup adds to the checksum; reads the value itself, not only the handle.
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.created_at.cast_unsigned() ^ u64::from(self.id.as_bytes()[15])

@@ -1,6 +1,6 @@
 //! Splits Rust source into words and signs, without comments and the insides of strings.
 
-/// A word or a sign, without comments and the insides of strings.
+/// A word or a sign of the source.
 pub(crate) struct Token {
     pub(crate) text: String,
     pub(crate) line: usize,

@@ -31,7 +31,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// What a handler does: it cannot be left out, and costs little.
+/// The work of a handler: it cannot be optimised away, and costs little.
 fn handler(sum: &Arc<AtomicU64>) -> impl Fn(&Change) + Send + Sync + 'static {
     let sum = Arc::clone(sum);
     move |change| {

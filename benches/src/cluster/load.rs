@@ -1,4 +1,4 @@
-//! What nodes get through: a backlog, and writers.
+//! The throughput of nodes: a backlog, and writers.
 
 use std::{sync::Arc, time::Instant};
 

@@ -39,7 +39,7 @@ pub(super) fn file_url(directory: &Path) -> String {
     format!("sqlite://{}/bench.db", directory.display())
 }
 
-/// The nodes, the first of which writes, and when the second one's handler ran.
+/// The nodes: the first one writes, and the second one's handler notes when it ran.
 pub(super) struct Members {
     nodes: Vec<Node>,
     flags: Dao<Flag>,
@@ -84,12 +84,12 @@ impl Members {
         &self.flags
     }
 
-    /// Takes what the second node's handler was told so far.
+    /// Forgets the runs of the second node's handler so far.
     pub(super) fn forget(&mut self) {
         while self.hears.try_recv().is_ok() {}
     }
 
-    /// Waits until the second node's handler has run so often.
+    /// Waits until the second node's handler has run this many times.
     pub(super) async fn hears(&mut self, times: usize) {
         for _ in 0..times {
             let heard = tokio::time::timeout(PATIENCE, self.hears.recv()).await;
@@ -98,7 +98,7 @@ impl Members {
     }
 
     /// Writes, and returns how many nanoseconds passed from the acknowledgement until the second
-    /// node's handler ran; none if that was before.
+    /// node's handler ran; 0 if that was earlier.
     pub(super) async fn trip(&mut self) -> f64 {
         let written = self.flags.update(0, |flag| flag.count += 1).await;
         let acknowledged = Instant::now();
@@ -108,9 +108,9 @@ impl Members {
         heard.saturating_duration_since(acknowledged).as_nanos() as f64
     }
 
-    /// Writes what the second node has cached, and returns how many nanoseconds passed from the
-    /// acknowledgement until that node did not have it any more; none if that was before. No
-    /// handler waits for it.
+    /// Writes a row that the second node has cached, and returns how many nanoseconds passed from
+    /// the acknowledgement until that node had evicted it; 0 if that was earlier. No handler waits
+    /// for it.
     pub(super) async fn evicted(&self) -> f64 {
         let other = &self.nodes[1];
         let flags = other.dao::<Flag>().expect("declared");

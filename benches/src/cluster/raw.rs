@@ -1,4 +1,4 @@
-//! What it takes the raw clients to carry a message.
+//! How long the raw clients take to carry a message.
 
 use std::{
     fs::{File, OpenOptions},
@@ -20,7 +20,7 @@ const NAME: &str = "bench";
 
 /// A client that sends, and one that receives.
 pub(super) trait Raw {
-    /// What it is called in the table.
+    /// Its name in the table.
     fn name(&self) -> &'static str;
 
     /// Sends a message, and returns how many nanoseconds passed until it was received.

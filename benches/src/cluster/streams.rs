@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const NAME: &str = "raw";
 
-/// The nodes, the first of which invalidates what the second one has cached.
+/// The nodes: the first one invalidates entries that the second one has cached.
 pub(super) struct Sharers {
     nodes: Vec<Node>,
     key: CacheKey,

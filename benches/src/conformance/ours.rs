@@ -12,7 +12,7 @@ const TAG: &str = "tag";
 pub(super) struct Tidings(Cache, CacheKey);
 
 impl Tidings {
-    /// With an L1 on the calling thread, which asks, or with L2 alone.
+    /// Makes one with an L1 on the calling thread, or with L2 alone.
     pub(super) fn new(attached: bool) -> Self {
         let cache = Cache::builder().build().expect("called in a runtime");
         if attached {

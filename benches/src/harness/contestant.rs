@@ -17,7 +17,7 @@ pub struct Turn {
     pub number: usize,
 }
 
-/// What one contestant did in one turn on one thread.
+/// The work of one contestant in one turn on one thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Sample {
@@ -61,8 +61,8 @@ impl<'a> Contestant<'a> {
     /// Names a contestant; ours is called `tidings`, a peer has its crate's name.
     ///
     /// `prepare` is called once on each of the subject's threads, with the thread's index, and
-    /// makes what runs the turns there. What it makes may be `!Send`. Work that is not to be timed
-    /// belongs into the runner, outside of [`Sample::time`].
+    /// makes the runner of the turns there, which may be `!Send`. Work that is not to be timed
+    /// belongs in the runner, outside of [`Sample::time`].
     pub fn new<R>(name: impl Into<String>, prepare: impl Fn(usize) -> R + Sync + 'a) -> Self
     where
         R: FnMut(Turn) -> Sample + 'a,

@@ -1,4 +1,4 @@
-//! What a run's figures depend on: the machine, and the versions of the peers.
+//! The machine and the versions of the peers, on which a run's figures depend.
 
 use std::{collections::BTreeMap, fmt, fs, sync::LazyLock, thread};
 

@@ -14,7 +14,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What published figures are measured with: 9 rounds of 9 slices.
+    /// Makes the settings of published figures: 9 rounds of 9 slices.
     #[must_use]
     pub fn full() -> Self {
         Self {

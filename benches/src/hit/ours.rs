@@ -16,7 +16,7 @@ use crate::{
 /// warm-up.
 pub(super) struct Ours {
     cache: Cache,
-    /// What loads would run on.
+    /// The runtime that loads would run on.
     _loads: Runtime,
 }
 

@@ -122,7 +122,7 @@ impl Ours {
     }
 }
 
-/// What one credential weighs in L2.
+/// Returns the weight of one credential in L2.
 fn weight_of_one() -> u64 {
     static WEIGHT: LazyLock<u64> = LazyLock::new(|| {
         let loads = runtime::Builder::new_current_thread()

@@ -64,9 +64,9 @@ fn junk(bench: &mut Bench) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Two thousand new keys a second, for ten seconds of a clock that is moved by hand, of a source
-/// that gives nothing: how many loads are under way at once, and what each takes with the task of
-/// the caller that waits for it.
+/// Asks for two thousand new keys a second, for ten seconds of a manual clock, from a source that
+/// never answers: how many loads are in progress at once, and how much memory each takes, with the
+/// task of the caller that waits for it.
 fn stall(bench: &mut Bench) -> Result<(), BenchError> {
     let keys = bench.settings().scaled(20_000);
     eprintln!("memory: a source that hangs, {keys} keys");
@@ -122,7 +122,7 @@ fn current_thread() -> Result<runtime::Runtime, BenchError> {
     built.map_err(|error| BenchError::Failed(error.to_string()))
 }
 
-/// Returns the bytes of this process that are resident; none where the system does not say.
+/// Returns the resident bytes of this process; 0 where the system does not say.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = status.split_whitespace().nth(1);

@@ -27,7 +27,7 @@ struct Input {
     picks: Vec<u32>,
 }
 
-/// One contestant: its cache, its source, and what went wrong.
+/// One contestant: its cache, its source, and the counts of stale answers and loads.
 struct Entrant<C> {
     cache: C,
     input: Arc<Input>,
