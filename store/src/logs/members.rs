@@ -1,5 +1,5 @@
-//! What a reader is told beside the records: of capture, and of its own row as a member; and what
-//! a member's row says of its last report.
+//! What a reader gets beside the records: the state of capture, and what its own row as a member
+//! says; and what a member's row says of its last report.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tidings_core::log::{
 };
 
 /// Returns what a member's own row says of it, and the last report that it was asked for; none if
-/// the row cannot be read. A row is told as `start incarnation marked demand`.
+/// the row cannot be read. A row is the text `start incarnation marked demand`.
 pub(crate) fn sight_of(
     row: Option<&str>,
     member: &MemberId,
@@ -36,22 +36,31 @@ pub(crate) fn sight_of(
     Some((sight, (demand > Demand(0)).then_some(demand)))
 }
 
-/// Returns what a reader is told beside the records; as a member, also what its own row says. None
-/// if that row cannot be read.
-pub(crate) fn sight(
-    capture: Capture,
-    member: Option<&MemberId>,
-    own: Option<&str>,
-) -> Option<Sight> {
-    let (member, demand) = match member {
-        Some(member) => sight_of(own, member)?,
-        None => (MemberSight::NotAsked, None),
-    };
-    Some(Sight {
-        capture,
-        member,
-        demand,
-    })
+/// What a reader's own row says of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Own {
+    member: MemberSight,
+    demand: Option<Demand>,
+}
+
+impl Own {
+    /// Reads the row of the member that asked, if one did. None if that row cannot be read.
+    pub(crate) fn read(member: Option<&MemberId>, row: Option<&str>) -> Option<Self> {
+        let (member, demand) = match member {
+            Some(member) => sight_of(row, member)?,
+            None => (MemberSight::NotAsked, None),
+        };
+        Some(Self { member, demand })
+    }
+
+    /// Returns what the reader gets beside the records.
+    pub(crate) fn beside(self, capture: Capture) -> Sight {
+        Sight {
+            capture,
+            member: self.member,
+            demand: self.demand,
+        }
+    }
 }
 
 /// Returns what a member's row says of its last report, in milliseconds by the database's time;

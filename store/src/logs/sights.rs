@@ -1,4 +1,5 @@
-//! [`Sights`]: what a log has seen of capture, and which reader was told of it.
+//! [`Sights`]: the state of capture as a log has seen it, and which changes of it the reader that
+//! evicts has heard of.
 
 use std::{
     collections::BTreeSet,
@@ -20,26 +21,34 @@ pub(crate) enum Look {
     AtCapture,
 }
 
-/// What was seen; nothing before the first cursor was taken.
+/// Which reader of the log makes a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// The one that evicts, from where it is.
+    Evicting,
+    Other,
+}
+
+/// The last sight of capture; none before the first cursor was taken.
 #[derive(Debug, Default)]
 pub(crate) struct Sights(Mutex<Option<Seen>>);
 
-/// What was seen of capture, by the one reader that evicts. Others read the same log, and are told
-/// nothing of it.
+/// What the one reader that evicts knows of capture. Others read the same log, and hear nothing of
+/// it.
 #[derive(Debug)]
 struct Seen {
     /// The member that this reader asks as: others may read from the same cursors, as none.
     member: Option<Arc<str>>,
-    /// Where it is, and what it was told of capture up to there.
+    /// Where it is, and the state of capture that it knows of there.
     at: Cursor,
     applied: Prints,
-    /// The last look at capture, by whatever reader.
+    /// The last look at capture, by any reader.
     latest: Capture,
     looked: Tick,
-    /// Where it will be once it has applied what it was told last.
+    /// Where it will be once it has applied what it heard last, and the state of capture then.
     told: Option<(Cursor, Prints)>,
-    /// What others have found since, and the entities whose capture was not what it was: an engine
-    /// that looks when the schema changes finds a change once.
+    /// What other readers have found since: the state of capture, and the entities for which it had
+    /// changed. An engine that looks only when the schema changes finds a change once.
     untold: Option<(Prints, BTreeSet<String>)>,
 }
 
@@ -78,7 +87,7 @@ impl Sights {
         latest.unwrap_or(Capture::InPlace)
     }
 
-    /// Returns whether the reader that evicts has yet to be told of a look.
+    /// Returns whether other readers have found a change that the one that evicts has not heard of.
     pub(crate) fn has_untold(&self) -> bool {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.as_ref().is_some_and(|seen| seen.untold.is_some())
@@ -96,8 +105,8 @@ impl Sights {
 
     /// Adds a record for each entity whose capture is not what it was at the reader's cursor: a
     /// trigger that was off and on again, or a partition that came or went, may have hidden changes
-    /// of any row. What a reader finds that does not evict is kept for the one that does. Returns
-    /// what is known of capture.
+    /// of any row. A change that another reader finds is kept for the one that evicts. Returns the
+    /// latest state of capture.
     pub(crate) fn tell(
         &self,
         member: Option<&MemberId>,
@@ -108,7 +117,7 @@ impl Sights {
     ) -> Capture {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(seen) = slot.as_mut() else {
-            // No one has taken a cursor that a change of capture could be told against.
+            // No one has taken a cursor yet, since which capture could have changed.
             return prints.map_or(Capture::InPlace, |prints| capture(&prints));
         };
 
@@ -116,17 +125,18 @@ impl Sights {
             seen.latest = capture(prints);
             seen.looked = asked;
         }
-        if seen.is_evicting(member, from) {
-            for entity in seen.told_at(next, prints) {
-                records.push(Record {
+        match (seen.move_to(member, from), prints) {
+            (Reader::Evicting, prints) => {
+                let changed = seen.told_at(next, prints).into_iter();
+                records.extend(changed.map(|entity| Record {
                     place: Place(next.clone()),
                     mark: Mark::new(from.epoch(), 0),
                     origin: None,
                     body: Body::Entity(entity.into()),
-                });
+                }));
             }
-        } else if let Some(prints) = prints {
-            seen.keep(prints);
+            (Reader::Other, Some(prints)) => seen.keep(prints),
+            (Reader::Other, None) => {}
         }
 
         seen.latest.clone()
@@ -134,19 +144,24 @@ impl Sights {
 }
 
 impl Seen {
-    /// Returns whether a read is that of the reader that evicts, from where that is.
-    fn is_evicting(&mut self, member: Option<&MemberId>, from: &Cursor) -> bool {
+    /// Returns which reader reads from a cursor. The one that evicts has applied what it heard up
+    /// to there, and is moved.
+    fn move_to(&mut self, member: Option<&MemberId>, from: &Cursor) -> Reader {
         if self.member.as_ref() != member.map(|member| &member.node) {
-            return false;
+            return Reader::Other;
         }
         if let Some((cursor, told)) = self.told.take_if(|(cursor, _)| cursor == from) {
             self.at = cursor;
             self.applied = told;
         }
-        self.at == *from
+        if self.at == *from {
+            Reader::Evicting
+        } else {
+            Reader::Other
+        }
     }
 
-    /// Returns the entities that this reader is told of with a cursor.
+    /// Returns the entities whose capture has changed, to be reported with a cursor.
     fn told_at(&mut self, next: &Cursor, prints: Option<Prints>) -> BTreeSet<String> {
         let (kept, entities) = self.untold.take().unzip();
         let changed = prints.iter().flat_map(|it| it.changed_since(&self.applied));
@@ -158,7 +173,7 @@ impl Seen {
         all
     }
 
-    /// Keeps what another reader has found.
+    /// Keeps a change that another reader has found.
     fn keep(&mut self, prints: Prints) {
         let known = self.told.as_ref().map_or(&self.applied, |(_, told)| told);
         let changed = prints.changed_since(known).map(str::to_owned);

@@ -4,7 +4,7 @@ use tidings_core::{
     Field, Schema,
     log::{Body, Capture, Cursor, Incarnation, MemberId, Read, StartId},
 };
-use tidings_store::{Logging, sqlite::log::SqliteLogError};
+use tidings_store::{KeptLog, Logging, sqlite::log::SqliteLogError};
 use uuid::Uuid;
 
 use crate::support::{Database, Reader, TABLES, at_head, log_of, schemas};
@@ -135,32 +135,41 @@ async fn capture_that_was_off_is_told_after_a_question_whether_the_log_answers()
     assert_eq!(told, ["create consumers \"1\"", "touched consumers"]);
 }
 
+/// The one that evicts.
+fn member() -> MemberId {
+    MemberId {
+        node: "one".into(),
+        start: StartId(Uuid::nil()),
+        incarnation: Incarnation(1),
+    }
+}
+
+/// Reads once; returns the entities that were touched, and the cursor behind.
+async fn touched(
+    log: &dyn KeptLog,
+    from: &Cursor,
+    member: Option<&MemberId>,
+) -> (Vec<String>, Cursor) {
+    let Read::Batch(batch) = log.read(from, 10, member).await.expect("a read") else {
+        panic!("a gap");
+    };
+    let touched = batch
+        .records
+        .iter()
+        .filter_map(|record| match &record.body {
+            Body::Entity(entity) => Some(entity.to_string()),
+            _ => None,
+        });
+    (touched.collect(), batch.cursor)
+}
+
 /// Handlers that are behind read the log again, as no member: from where they are, which may be
 /// where the reader that evicts was last. That hides nothing from it.
 #[tokio::test]
 async fn capture_that_was_off_is_told_after_a_read_by_another_reader() {
     let (database, _store, reader) = at_head().await;
-    let (log, member) = (
-        reader.log,
-        MemberId {
-            node: "one".into(),
-            start: StartId(Uuid::nil()),
-            incarnation: Incarnation(1),
-        },
-    );
-    let read = async |from: &Cursor, member: Option<&MemberId>| {
-        let Read::Batch(batch) = log.read(from, 10, member).await.expect("a read") else {
-            panic!("a gap");
-        };
-        let touched = batch
-            .records
-            .iter()
-            .filter_map(|record| match &record.body {
-                Body::Entity(entity) => Some(entity.to_string()),
-                _ => None,
-            });
-        (touched.collect::<Vec<_>>(), batch.cursor)
-    };
+    let (log, member) = (reader.log, member());
+    let read = async |from: &Cursor, member| touched(&*log, from, member).await;
     let before = log.head(Some(&member)).await.expect("a head").cursor;
     database.sqlite3("INSERT INTO consumers VALUES ('1', 'ann', NULL);");
     let (_, at) = read(&before, Some(&member)).await;
@@ -179,6 +188,27 @@ async fn capture_that_was_off_is_told_after_a_read_by_another_reader() {
         assert_eq!(read(&at, Some(&member)).await.0, ["consumers"]);
         assert_eq!(read(&at, Some(&member)).await.0, [""; 0], "once");
     }
+}
+
+/// A read that failed has reported nothing, and hides nothing from the next.
+#[tokio::test]
+async fn capture_that_was_off_is_told_after_a_read_that_failed() {
+    let (database, _store, reader) = at_head().await;
+    let (log, member) = (reader.log, member());
+    let at = log.head(Some(&member)).await.expect("a head").cursor;
+    let name = "tidings:after_insert:consumers";
+    let sql = database.sqlite3(&format!(
+        "SELECT sql FROM sqlite_schema WHERE name = '{name}';"
+    ));
+
+    database.sqlite3(&format!(
+        "DROP TRIGGER \"{name}\"; INSERT INTO consumers VALUES ('1', 'ann', NULL); {sql};\
+         INSERT INTO tidings_members (node, start, incarnation) VALUES ('one', 'of another form', 1);"
+    ));
+    let failed = log.read(&at, 10, Some(&member)).await;
+    assert!(failed.is_err(), "{failed:?}");
+    database.sqlite3("DELETE FROM tidings_members;");
+    assert_eq!(touched(&*log, &at, Some(&member)).await.0, ["consumers"]);
 }
 
 #[tokio::test]

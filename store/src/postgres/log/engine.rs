@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use sqlx::{ConnectOptions as _, Row as _};
 use tidings_core::{
     CacheKey, PrimaryKey, Value,
+    clock::Tick,
     log::{
         Appended, Batch, Body, Capture, CommitName, Cursor, Digest, Epoch, Extent, Gap, GapReason,
         Group, Head, KeptLog, Log, LogError, LogFuture, Mark, MemberId, Place, Position, Read,
@@ -26,7 +27,8 @@ use crate::{
     faults::continuity_is_checked,
     logs::{
         evictions::stored_entry,
-        members::sight,
+        members::Own,
+        prints::Prints,
         sights::{Look, Sights, capture},
     },
     settings::Pooler,
@@ -97,89 +99,112 @@ impl PgLog {
         limit: usize,
         member: Option<&MemberId>,
     ) -> Result<Read, LogError> {
-        self.over_link(async |link| {
-            let position = from.position();
-            let asked = self.settings.clock.now();
-            let look = self.sights.look_at(asked, self.settings.look);
-            let page = read::page(
-                &mut link.connection,
-                &link.wanted,
-                Some(position),
-                limit,
-                look,
-                member.map(|member| &*member.node),
-            )
+        let read = self
+            .over_link(async |link| self.read_page(link, from, limit, member).await)
             .await?;
-            let head = page.head;
-            if head.epoch != Some(from.epoch()) && continuity_is_checked() {
-                // The next connection begins another epoch, or finds it begun.
-                return Err(PgLogError::EpochEnded);
+        let mut page = match read {
+            Beyond::Page(page) => page,
+            Beyond::Gap(reason) => return Ok(Read::Gap(Gap::of_all(reason))),
+        };
+
+        // Last, since a change is reported once: a read that failed after this would lose it.
+        let way = (from, &page.cursor);
+        let records = &mut page.records;
+        let capture = self
+            .sights
+            .tell(member, way, page.asked, page.prints, records);
+
+        Ok(Read::Batch(Batch {
+            trail: Vec::new(),
+            records: page.records,
+            passed_over: page.passed_over,
+            cursor: page.cursor,
+            extent: page.extent,
+            sight: page.own.beside(capture),
+        }))
+    }
+
+    /// Reads one page beyond a cursor.
+    async fn read_page(
+        &self,
+        link: &mut Link,
+        from: &Cursor,
+        limit: usize,
+        member: Option<&MemberId>,
+    ) -> Result<Beyond, PgLogError> {
+        let position = from.position();
+        let asked = self.settings.clock.now();
+        let look = self.sights.look_at(asked, self.settings.look);
+        let page = read::page(
+            &mut link.connection,
+            &link.wanted,
+            Some(position),
+            limit,
+            look,
+            member.map(|member| &*member.node),
+        )
+        .await?;
+        let head = page.head;
+        if head.epoch != Some(from.epoch()) && continuity_is_checked() {
+            // The next connection begins another epoch, or finds it begun.
+            return Err(PgLogError::EpochEnded);
+        }
+
+        let applied = match position {
+            Position::Snapshot(applied) | Position::Page { applied, .. } => applied,
+            Position::Counted(_) | Position::Numbered { .. } => {
+                return Err(PgLogError::malformed("a cursor of another log"));
             }
+        };
+        if applied.xmin() < head.pruned_below {
+            return Ok(Beyond::Gap(GapReason::Trimmed));
+        }
+        let own = Own::read(member, head.own.as_deref()).ok_or_else(own_row_is_malformed)?;
 
-            let applied = match position {
-                Position::Snapshot(applied) | Position::Page { applied, .. } => applied,
-                Position::Counted(_) | Position::Numbered { .. } => {
-                    return Err(PgLogError::malformed("a cursor of another log"));
-                }
-            };
-            if applied.xmin() < head.pruned_below {
-                return Ok(Read::Gap(Gap::of_all(GapReason::Trimmed)));
+        link.learn(&page.records).await?;
+        let target = match position {
+            Position::Page { target, .. } => Arc::clone(target),
+            Position::Snapshot(_) | Position::Counted(_) | Position::Numbered { .. } => {
+                Arc::new(head.snapshot)
             }
-
-            link.learn(&page.records).await?;
-            let target = match position {
-                Position::Page { target, .. } => Arc::clone(target),
-                Position::Snapshot(_) | Position::Counted(_) | Position::Numbered { .. } => {
-                    Arc::new(head.snapshot)
-                }
+        };
+        let within = |last: u64| {
+            let (applied, target) = (Arc::clone(applied), Arc::clone(&target));
+            let position = Position::Page {
+                applied,
+                target,
+                last,
             };
-            let within = |last: u64| {
-                let (applied, target) = (Arc::clone(applied), Arc::clone(&target));
-                let position = Position::Page {
-                    applied,
-                    target,
-                    last,
-                };
-                Cursor::new(from.epoch(), position)
-            };
-            let cursor = match page.records.last() {
-                Some(last) if page.cut => within(last.id),
-                Some(_) | None => {
-                    Cursor::new(from.epoch(), Position::Snapshot(Arc::clone(&target)))
-                }
-            };
-            let mut records = Vec::with_capacity(page.records.len());
-            for stored in &page.records {
-                if let Some(body) = link.lexicon.body(stored) {
-                    records.push(Record {
-                        place: Place(within(stored.id)),
-                        mark: Mark::new(from.epoch(), stored.xid),
-                        origin: stored.origin(),
-                        body,
-                    });
-                }
+            Cursor::new(from.epoch(), position)
+        };
+        let cursor = match page.records.last() {
+            Some(last) if page.cut => within(last.id),
+            Some(_) | None => Cursor::new(from.epoch(), Position::Snapshot(Arc::clone(&target))),
+        };
+        let mut records = Vec::with_capacity(page.records.len());
+        for stored in &page.records {
+            if let Some(body) = link.lexicon.body(stored) {
+                records.push(Record {
+                    place: Place(within(stored.id)),
+                    mark: Mark::new(from.epoch(), stored.xid),
+                    origin: stored.origin(),
+                    body,
+                });
             }
+        }
 
-            let passed_over = page.records.len() - records.len();
-            let way = (from, &cursor);
-            let capture = self
-                .sights
-                .tell(member, way, asked, head.prints, &mut records);
-
-            // The end of a run of pages is the snapshot that it began with: later records have not
-            // been asked for.
-            let caught_up = matches!(position, Position::Snapshot(_)) && !page.cut;
-            Ok(Read::Batch(Batch {
-                trail: Vec::new(),
-                records,
-                passed_over,
-                cursor,
-                extent: if caught_up { Extent::All } else { Extent::More },
-                sight: sight(capture, member, head.own.as_deref())
-                    .ok_or_else(own_row_is_malformed)?,
-            }))
-        })
-        .await
+        // The end of a run of pages is the snapshot that it began with: later records have not been
+        // asked for.
+        let caught_up = matches!(position, Position::Snapshot(_)) && !page.cut;
+        Ok(Beyond::Page(BeyondPage {
+            asked,
+            passed_over: page.records.len() - records.len(),
+            records,
+            cursor,
+            extent: if caught_up { Extent::All } else { Extent::More },
+            prints: head.prints,
+            own,
+        }))
     }
 
     async fn take_head(&self, member: Option<&MemberId>) -> Result<Head, LogError> {
@@ -197,13 +222,12 @@ impl PgLog {
                 Ok((cursor, page.head.prints.unwrap_or_default(), page.head.own))
             })
             .await?;
+        let own = Own::read(member, own.as_deref()).ok_or_else(own_row_is_malformed)?;
         let capture = capture(&prints);
         self.sights.begin(member, &cursor, &capture, prints, asked);
 
-        Ok(Head {
-            cursor,
-            sight: sight(capture, member, own.as_deref()).ok_or_else(own_row_is_malformed)?,
-        })
+        let sight = own.beside(capture);
+        Ok(Head { cursor, sight })
     }
 
     async fn append_entry(&self, entry: Appended) -> Result<Mark, LogError> {
@@ -245,7 +269,7 @@ impl PgLog {
             let sought: Vec<_> = sought.collect();
             let read = read::rows(&mut link.connection, &sought, asked.len()).await?;
             if read.answered < asked.len() {
-                // What is left of the answer may be much.
+                // The rest of the answer may be large.
                 link.is_spent = true;
                 return Ok(Answer::Cut(read));
             }
@@ -267,7 +291,27 @@ impl PgLog {
     }
 }
 
-/// What came of a question for the records of rows.
+/// What lies beyond a cursor.
+enum Beyond {
+    Page(BeyondPage),
+    Gap(GapReason),
+}
+
+/// One page of it, before changes of capture are added.
+struct BeyondPage {
+    /// When it was asked for.
+    asked: Tick,
+    records: Vec<Record>,
+    passed_over: usize,
+    /// After the page.
+    cursor: Cursor,
+    extent: Extent,
+    /// None if capture was not looked at.
+    prints: Option<Prints>,
+    own: Own,
+}
+
+/// The answer to a question for the records of rows.
 enum Answer {
     Groups(Vec<Option<Group>>),
     /// The records of the first rows, over a link that is of no more use.

@@ -37,7 +37,7 @@ use crate::{
     logs::{
         evictions::stored_entry,
         limit::in_time,
-        members::sight,
+        members::Own,
         prints::Prints,
         sights::{Sights, capture},
     },
@@ -70,7 +70,7 @@ enum Found {
     Gap(GapReason),
 }
 
-/// What a look at the head has found.
+/// What a read of the head has found.
 enum Looked {
     At(Cursor, Prints, Option<String>),
     /// The log of this epoch has lost what this reader has seen of it.
@@ -210,14 +210,14 @@ impl SqliteLog {
             return Ok(None);
         };
 
-        let sight = sight(self.sights.latest(), member, last.head.own.as_deref());
+        let own = Own::read(member, last.head.own.as_deref()).ok_or_else(own_row_is_malformed)?;
         Ok(Some(Batch {
             records: Vec::new(),
             passed_over: 0,
             trail: Vec::new(),
             cursor: from.clone(),
             extent: Extent::All,
-            sight: sight.ok_or_else(own_row_is_malformed)?,
+            sight: own.beside(self.sights.latest()),
         }))
     }
 
@@ -255,6 +255,7 @@ impl SqliteLog {
             }
         }
 
+        let own = Own::read(member, head.own.as_deref()).ok_or_else(own_row_is_malformed)?;
         let prints = read::prints(
             &mut link.connection,
             &self.settings.schemas,
@@ -292,9 +293,9 @@ impl SqliteLog {
             Some(_) | None => newest,
         };
         let cursor = after(link.epoch, reached);
+        // Last, since a change is reported once: a read that failed after this would lose it.
         let way = (from, &cursor);
         let capture = self.sights.tell(member, way, asked, prints, &mut records);
-        let sight = sight(capture, member, head.own.as_deref());
 
         link.last = (!page.cut).then(|| Last {
             version,
@@ -309,7 +310,7 @@ impl SqliteLog {
             trail,
             cursor,
             extent: if page.cut { Extent::More } else { Extent::All },
-            sight: sight.ok_or_else(own_row_is_malformed)?,
+            sight: own.beside(capture),
         }))
     }
 
@@ -326,14 +327,12 @@ impl SqliteLog {
                 Looked::Lost(over) => self.begin_again(over).await?,
             }
         };
+        let own = Own::read(member, own.as_deref()).ok_or_else(own_row_is_malformed)?;
         let capture = capture(&prints);
         self.sights.begin(member, &cursor, &capture, prints, asked);
 
-        let sight = sight(capture, member, own.as_deref());
-        Ok(Head {
-            cursor,
-            sight: sight.ok_or_else(own_row_is_malformed)?,
-        })
+        let sight = own.beside(capture);
+        Ok(Head { cursor, sight })
     }
 
     async fn look_at_head(
