@@ -8,6 +8,14 @@ use tidings_testkit::Server;
 
 use crate::support::{Reader, captured, captured_on, log_of, schemas};
 
+async fn gap(reader: &Reader) -> Option<GapReason> {
+    match reader.log.read(&reader.cursor, 10, None).await {
+        Ok(Read::Gap(gap)) => Some(gap.reason),
+        Ok(Read::Batch(_)) => None,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
 /// A backend that is killed makes the server recover: it loses what was committed asynchronously,
 /// and hands the same transaction ids out again.
 #[tokio::test]
@@ -63,6 +71,34 @@ async fn a_log_that_was_deleted_and_made_again_is_a_gap_for_a_reader_that_stayed
     assert_ne!(later.cursor.epoch(), reader.cursor.epoch());
     database.psql("insert into numbers values (3)");
     assert_eq!(later.operations().await, ["create numbers 3"]);
+}
+
+/// A dump brings along the records of the server that it was made on, with ids of transactions that
+/// this server will reach much later, if ever.
+#[tokio::test]
+async fn a_log_from_a_dump_of_another_server_is_read_from_its_head_on() {
+    let database = captured().await;
+    let log = Reader::at_head(&database).await.log;
+    database.psql(
+        "insert into numbers select g from generate_series(1, 20) g; \
+         update tidings.log set xid = xid + 1000000000; \
+         update tidings.pruned set below = 1000000000; \
+         insert into tidings.snapshots (taken, horizon) values (now() - interval '1 day', 1000000000); \
+         update tidings.epoch set system = 'another'",
+    );
+    log.retire_connections().await.expect("retired");
+
+    let mut reader = Reader::over(log).await;
+    assert_eq!(reader.operations().await, [""; 0]);
+    database.psql("insert into numbers values (100)");
+    assert_eq!(reader.operations().await, ["create numbers 100"]);
+    assert_eq!(reader.operations().await, [""; 0]);
+
+    let mut connection = database.connect().await;
+    let hour = Duration::from_secs(3_600);
+    let pruned = prune(&mut connection, hour).await.expect("pruned");
+    assert_eq!(pruned.records, 0);
+    assert_eq!(gap(&reader).await, None);
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! The epoch of the log: when it ends, and how the next one begins.
 //!
 //! A crash of the server hands transaction ids out again, a restored or promoted copy goes another
-//! way under the same name. What tells of it: an unlogged row, which crash recovery and a promotion
-//! empty and a clean restart keeps; the system's identifier, its timeline, and the identities of
+//! way under the same name, and a dump that was restored on another server has ids that mean
+//! nothing there. An unlogged row tells of it, which crash recovery and a promotion empty and a
+//! clean restart keeps; and so do the system's identifier, its timeline, and the identities of
 //! database and table.
 
 use sqlx::{Connection as _, PgConnection, Row as _, postgres::PgRow};
@@ -19,6 +20,18 @@ const FACTS: &str = "(select system_identifier::text from pg_catalog.pg_control_
      substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8) as timeline, \
      (select oid from pg_catalog.pg_database where datname = current_database()) as database, \
      'tidings.log'::regclass::oid as log";
+
+/// How many records one statement removes.
+const CHUNK: i64 = 10_000;
+
+/// Removes records that were committed, though their transactions are not over here.
+const REMOVE_FOREIGN: &str = "delete from tidings.log where id in ( \
+    select l.id from tidings.log l, pg_catalog.pg_current_snapshot() s \
+    where l.xid >= pg_catalog.pg_snapshot_xmin(s)::text::bigint \
+    and not pg_catalog.pg_visible_in_snapshot(l.xid::text::pg_catalog.xid8, s) limit $1)";
+
+/// Forgets what was pruned: a cursor of an epoch that has ended is a gap in any case.
+const FORGET_HORIZONS: &str = "update tidings.pruned set below = 0; delete from tidings.snapshots";
 
 /// Refuses a standby: its snapshots lack the transactions in progress. Asked alone, before anything
 /// else.
@@ -42,11 +55,13 @@ pub(super) async fn establish(connection: &mut PgConnection) -> Result<Epoch, Pg
         return Ok(epoch);
     }
 
+    remove_foreign_records(connection).await?;
     let mut transaction = connection.begin().await?;
     lock(&mut transaction).await?;
     if let Some(epoch) = current(&mut transaction).await? {
         return Ok(epoch);
     }
+    run(&mut transaction, FORGET_HORIZONS).await?;
 
     // An epoch that a crash could lose would be handed out twice.
     run(&mut transaction, "set local synchronous_commit = on").await?;
@@ -80,6 +95,21 @@ pub(super) async fn establish(connection: &mut PgConnection) -> Result<Epoch, Pg
     transaction.commit().await?;
 
     Ok(epoch)
+}
+
+/// Removes the records of another server's transactions, which a restored dump has brought along:
+/// to a reader here they would be new for as long as this server's ids are below theirs. Does so in
+/// chunks, so that a call that is cut off has done a part of it.
+async fn remove_foreign_records(connection: &mut PgConnection) -> Result<(), PgLogError> {
+    loop {
+        let removed = sqlx::query(REMOVE_FOREIGN)
+            .bind(CHUNK)
+            .execute(&mut *connection)
+            .await?;
+        if removed.rows_affected() < CHUNK.unsigned_abs() {
+            return Ok(());
+        }
+    }
 }
 
 /// Returns in which epoch a connection is, for one that does not read the log; `Unknown` where
