@@ -1,14 +1,14 @@
 //! [`Trail`]: which records a node has read, by their ids.
 //!
 //! A counted log that has lost its newest records hands their numbers out again, under the same
-//! epoch, until a node looks at it that misses a record. Until then a number that is at or below a
-//! node's cursor says nothing: its record may be another one than the node has read. The id tells:
-//! a commit whose record was read is covered, whatever becomes of the log; of any other one the
-//! node knows no more than that it must look.
+//! epoch, until a node looks at it that misses a record. Until then a number at or below a node's
+//! cursor proves nothing: its record may not be the one that the node has read. The id tells: a
+//! commit whose record was read is covered, whatever becomes of the log; of any other one the node
+//! knows no more than that it must look.
 //!
-//! What is remembered is bounded. A commit that is older than that costs one look at the log, and
-//! is remembered from then on; so does a record that another node has reported. On a log whose
-//! records have no ids an epoch hands no number out twice, and nothing is remembered.
+//! It remembers a bounded number of records. A commit that is older than those costs one read of
+//! the log, and is remembered from then on; so does a record that another node has reported. On a
+//! log whose records have no ids an epoch hands no number out twice, and nothing is remembered.
 
 use std::collections::VecDeque;
 
@@ -20,10 +20,10 @@ use crate::faults::{Rule, removed};
 
 /// How many of the records that were read last are remembered.
 const READ: usize = 4_096;
-/// How many commits are remembered that a look at the log has covered.
+/// How many commits are remembered that a read of the log has covered.
 const LOOKED_FOR: usize = 1_024;
-/// How many older records are remembered that the log was seen to hold.
-const FOUND: usize = 1_024;
+/// How many older records are remembered that the log was asked for.
+const ASKED_FOR: usize = 1_024;
 
 /// What a node has read of one epoch of a log.
 #[derive(Debug, Default)]
@@ -37,8 +37,16 @@ struct State {
     read: VecDeque<Step>,
     /// In the order in which they were looked for.
     looked_for: VecDeque<Step>,
-    /// In the order in which they were found.
-    found: VecDeque<Step>,
+    /// In the order in which they were asked for.
+    asked_for: VecDeque<(Step, InLog)>,
+}
+
+/// Whether the log holds a record that another node has reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InLog {
+    Held,
+    /// It was lost or pruned, and does not come back.
+    Missing,
 }
 
 /// What is known of a commit at or below a node's cursor.
@@ -82,34 +90,37 @@ impl Trail {
         state.read.drain(..excess);
     }
 
-    /// Notes that a commit is covered by a look at the log that began after it was asked for.
+    /// Notes that a read of the log covers a commit, and began after a caller had asked for it.
     pub(crate) fn looked_for(&self, mark: Mark) {
         let mut state = self.0.lock();
         let Some(id) = mark.id().filter(|_| state.epoch == Some(mark.epoch())) else {
             return;
         };
-        remember(&mut state.looked_for, step(mark.number(), id), LOOKED_FOR);
+        let step = step(mark.number(), id);
+        if !state.looked_for.contains(&step) {
+            remember(&mut state.looked_for, step, LOOKED_FOR);
+        }
     }
 
-    /// Returns whether the last record of a reported cursor is older than what is remembered.
+    /// Returns whether the last record of a reported cursor is older than what is remembered, and
+    /// the log was not asked for it.
     pub(crate) fn has_forgotten(&self, reported: &Cursor) -> bool {
         let Position::Numbered { last: number, id } = *reported.position() else {
             return false;
         };
         let state = self.0.lock();
         let is_older = state.read.front().is_some_and(|it| number < it.number);
-        state.epoch == Some(reported.epoch())
-            && is_older
-            && !state.found.contains(&step(number, id))
+        state.epoch == Some(reported.epoch()) && is_older && state.answer(number, id).is_none()
     }
 
-    /// Notes that the log holds the last record of a reported cursor.
-    pub(crate) fn found(&self, reported: &Cursor) {
+    /// Notes whether the log holds the last record of a reported cursor.
+    pub(crate) fn asked_for(&self, reported: &Cursor, answer: InLog) {
         let mut state = self.0.lock();
         if let Position::Numbered { last, id } = *reported.position()
             && state.epoch == Some(reported.epoch())
+            && state.answer(last, id).is_none()
         {
-            remember(&mut state.found, step(last, id), FOUND);
+            remember(&mut state.asked_for, (step(last, id), answer), ASKED_FOR);
         }
     }
 
@@ -118,7 +129,7 @@ impl Trail {
         self.0.lock().epoch.is_some()
     }
 
-    /// Returns what is known of a commit, in a log of which its number was read.
+    /// Returns what is known of a commit whose number this node has read.
     pub(crate) fn knows(&self, mark: Mark) -> Known {
         let state = self.0.lock();
         match state.epoch {
@@ -149,8 +160,9 @@ impl Trail {
         }
     }
 
-    /// Returns whether a commit lies in the history of which another node has reported a cursor
-    /// beyond it. That history is this node's if its last record is: each record is there once.
+    /// Returns whether a commit lies in the history that another node has read, by a cursor beyond
+    /// it that the node has reported. That history is this node's if its last record is: each
+    /// record is there once.
     pub(crate) fn shares(&self, reported: &Cursor, mark: Mark, looked: Looked) -> bool {
         let Position::Numbered { last, id } = *reported.position() else {
             return !self.is_kept() || removed(Rule::HistoryIsChecked);
@@ -165,13 +177,13 @@ impl Trail {
             Known::Lost => false,
             Known::No => looked == Looked::Yes,
         };
-        is_of_it && (self.knows(end) == Known::Read || self.has_found(end))
+        is_of_it && (self.knows(end) == Known::Read || self.is_in_log(end))
     }
 
-    fn has_found(&self, mark: Mark) -> bool {
+    fn is_in_log(&self, mark: Mark) -> bool {
         let state = self.0.lock();
-        let step = mark.id().map(|id| step(mark.number(), id));
-        state.epoch == Some(mark.epoch()) && step.is_some_and(|step| state.found.contains(&step))
+        let answer = mark.id().and_then(|id| state.answer(mark.number(), id));
+        state.epoch == Some(mark.epoch()) && answer == Some(InLog::Held)
     }
 }
 
@@ -192,17 +204,21 @@ impl State {
             Err(_) => Known::No,
         }
     }
+
+    /// Returns what the log has said of a record that it was asked for.
+    fn answer(&self, number: u64, id: Uuid) -> Option<InLog> {
+        let step = step(number, id);
+        let mut answers = self.asked_for.iter();
+        answers.find_map(|(of, answer)| (*of == step).then_some(*answer))
+    }
 }
 
-fn remember(steps: &mut VecDeque<Step>, step: Step, most: usize) {
-    if steps.contains(&step) {
-        return;
+/// Adds an entry, in the place of the oldest one if there are as many as there may be.
+fn remember<T>(entries: &mut VecDeque<T>, entry: T, most: usize) {
+    if entries.len() == most {
+        entries.pop_front();
     }
-
-    if steps.len() == most {
-        steps.pop_front();
-    }
-    steps.push_back(step);
+    entries.push_back(entry);
 }
 
 fn step(number: u64, id: Uuid) -> Step {
@@ -297,13 +313,13 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_is_older_than_what_is_remembered_counts_once_it_was_found() {
+    fn a_report_that_is_older_than_what_is_remembered_counts_if_the_log_holds_it() {
         let trail = Trail::default();
         trail.begin(&cursor(step(5, 5)));
         let of = |reported| trail.shares(&cursor(reported), mark(step(2, 2)), Looked::Yes);
-        for number in 0..=FOUND as u64 {
+        for number in 0..=ASKED_FOR as u64 {
             assert!(!of(step(4, number)) && trail.has_forgotten(&cursor(step(4, number))));
-            trail.found(&cursor(step(4, number)));
+            trail.asked_for(&cursor(step(4, number)), InLog::Held);
             assert!(of(step(4, number)) && !trail.has_forgotten(&cursor(step(4, number))));
         }
         assert!(
@@ -316,9 +332,14 @@ mod tests {
         );
         assert!(!trail.has_forgotten(&Cursor::counted(epoch(1), 4)));
 
+        let missing = cursor(step(3, 3));
+        trail.asked_for(&missing, InLog::Missing);
+        assert!(!trail.has_forgotten(&missing), "it is asked for once");
+        assert!(!of(step(3, 3)));
+
         let later = Cursor::numbered(epoch(2), 4, Uuid::from_u128(1));
         assert!(!trail.has_forgotten(&later));
-        trail.found(&later);
+        trail.asked_for(&later, InLog::Held);
         trail.begin(&Cursor::numbered(epoch(2), 9, Uuid::nil()));
         assert!(trail.has_forgotten(&later));
         assert!(trail.has_forgotten(&Cursor::numbered(epoch(2), 4, Uuid::from_u128(9))));

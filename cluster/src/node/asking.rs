@@ -10,8 +10,8 @@
 //! A caller that waits makes the task look at the rows in short order (`pace.rs`): that is how a
 //! report is found, which wakes no one.
 //!
-//! What it keeps is bounded: one entry for each of at most 4,096 members that have not answered.
-//! The next question finds the others again.
+//! It keeps one entry for each member that has not answered, and at most 4,096 of them. The next
+//! question finds the others again.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use futures_util::future::{Either, select};
 use tidings_core::{
     Chain,
     clock::Tick,
-    log::{Demand, MemberId, MemberRow, Members, Read, Wake},
+    log::{Cursor, Demand, MemberId, MemberRow, Members, Read, Wake},
 };
 
 use super::shared::Shared;
@@ -28,6 +28,7 @@ use crate::{
     floor::{Floor, Found},
     pace::Pace,
     questions::{Answers, Round},
+    trail::InLog,
 };
 
 /// How many members are watched at a time.
@@ -219,11 +220,12 @@ impl Shared {
         let rows = members.list().await;
         let (due, found) = match rows {
             Ok(rows) => {
-                if self.questions.someone_waits() {
-                    self.look_for_reported(&rows).await;
-                }
                 let due = silent.look(&rows, self.clock.now());
-                (due, self.questions.show(rows))
+                let forgotten = self.forgotten(&rows);
+                let found = self.questions.show(rows);
+                // Once the rows are shown: callers need not wait for this to hear of the others.
+                self.look_for(forgotten).await;
+                (due, found)
             }
             Err(_) => {
                 // Callers look at the clock, and at the epoch.
@@ -254,15 +256,29 @@ impl Shared {
         found
     }
 
-    /// Looks in the log for records that members have reported and that this node has read too long
+    /// Returns the reports, while a caller waits, whose last records this node has read too long
     /// ago to remember: those members are far behind it, and may have applied what is asked for.
-    async fn look_for_reported(&self, rows: &[MemberRow]) {
+    fn forgotten(&self, rows: &[MemberRow]) -> Vec<Cursor> {
+        if !self.questions.someone_waits() {
+            return Vec::new();
+        }
         let reported = rows.iter().filter_map(|row| row.reported.as_ref());
-        for reported in reported.filter(|it| self.trail.has_forgotten(it)) {
-            match self.log.read(reported, 1, None).await {
-                Ok(Read::Batch(_)) => self.trail.found(reported),
-                // The log does not hold it, or cannot say: it does not count yet.
-                Ok(Read::Gap(_)) | Err(_) => {}
+        let forgotten = reported.filter(|reported| self.trail.has_forgotten(reported));
+        forgotten.cloned().collect()
+    }
+
+    /// Asks the log for the last records of reports, and makes callers look at the rows again if it
+    /// holds one.
+    async fn look_for(&self, reports: Vec<Cursor>) {
+        for reported in reports {
+            match self.log.read(&reported, 1, None).await {
+                Ok(Read::Batch(_)) => {
+                    self.trail.asked_for(&reported, InLog::Held);
+                    self.questions.nudge();
+                }
+                Ok(Read::Gap(_)) => self.trail.asked_for(&reported, InLog::Missing),
+                // Nor would it answer for the others. The next look at the rows asks again.
+                Err(_) => return,
             }
         }
     }

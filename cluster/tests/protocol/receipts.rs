@@ -172,7 +172,13 @@ async fn a_report_that_is_far_behind_this_node_counts() {
     let lost = Cursor::numbered(applied.epoch(), last, Uuid::from_u128(7));
     let report = beside.log.report(&slow, &lost, Demand(2));
     report.await.expect("reported");
+    let asides = beside.log.asides.load(Ordering::SeqCst);
     let confirmed = beside.node.protocol.confirm(mark, BOUND);
     let (confirmed, ()) = soon(async { tokio::join!(confirmed, beside.pass(2 * BOUND)) }).await;
     confirmed.expect_err("it has read another record");
+    let asides = beside.log.asides.load(Ordering::SeqCst) - asides;
+    assert_eq!(
+        asides, 1,
+        "the log is asked for it once, however long that takes"
+    );
 }

@@ -8,6 +8,7 @@
 
 mod heard;
 mod members;
+mod surroundings;
 
 use std::{
     sync::{
@@ -19,23 +20,25 @@ use std::{
 
 use tidings_cache::{Cache, GetOptions, Loaded};
 use tidings_cluster::{
-    Carrier, ClusterSettings, Intake, Parts, Protocol, SealedWakes,
+    Carrier, Intake, Parts, Protocol, SealedWakes,
     kit::{MemoryLog, ModelStore, Writing},
 };
 use tidings_core::{
     CacheKey, Field, Foreign, OnDelete, PrimaryKey, Row, Schema, Value,
-    clock::{Clock, ManualClock, SystemClock},
+    clock::ManualClock,
     entropy::SystemEntropy,
     log::{
         Appended, Body, Capture, Cursor, Digest, Gap, GapReason, Group, Head, Log, LogError,
         LogFuture, Mark, MemberId, Read, RowOf, Wake, WakeUps,
     },
-    spawn::{AbortHandle, CurrentRuntime, Spawn, Task},
 };
 use tokio::sync::watch;
 
 use self::heard::{Deaf, Handlers};
-pub(crate) use self::heard::{Heard, Panics};
+pub(crate) use self::{
+    heard::{Heard, Panics},
+    surroundings::{CountingSpawn, Surroundings},
+};
 
 /// Consumers, and credentials that go with a changed consumer.
 pub(crate) fn schemas() -> [&'static Schema; 2] {
@@ -112,14 +115,14 @@ pub(crate) struct Rigged {
     pub(crate) childless: AtomicBool,
     /// How many digests were asked for.
     pub(crate) digests: AtomicUsize,
-    /// How many records of rows were told that were asked for.
+    /// How many records of rows were returned to those that asked for them.
     pub(crate) told: AtomicUsize,
     /// How often the records of rows were asked for, and whether that is answered.
     pub(crate) groups: AtomicUsize,
     pub(crate) answers: watch::Sender<bool>,
     /// The records of no row are found.
     pub(crate) forgets: AtomicBool,
-    /// Of how many rows the records are told at a time; more are refused.
+    /// For how many rows the records are returned at a time; more are refused.
     pub(crate) at_most: AtomicUsize,
     /// The next join is followed by a gap, at which no cursor is given out.
     pub(crate) loses: AtomicBool,
@@ -150,8 +153,9 @@ pub(crate) struct Rigged {
     pub(crate) listened: AtomicUsize,
     /// How often the members were listed.
     pub(crate) lists: AtomicUsize,
-    /// How often the log was read.
+    /// How often the log was read, and how often as no member.
     pub(crate) reads: AtomicUsize,
+    pub(crate) asides: AtomicUsize,
 }
 
 impl Rigged {
@@ -185,6 +189,7 @@ impl Rigged {
             listened: AtomicUsize::new(0),
             lists: AtomicUsize::new(0),
             reads: AtomicUsize::new(0),
+            asides: AtomicUsize::new(0),
         })
     }
 
@@ -248,6 +253,9 @@ impl Log for Rigged {
         member: Option<&'a MemberId>,
     ) -> LogFuture<'a, Result<Read, LogError>> {
         self.reads.fetch_add(1, Ordering::SeqCst);
+        if member.is_none() {
+            self.asides.fetch_add(1, Ordering::SeqCst);
+        }
         Box::pin(async move {
             let panics = self.panics.swap(false, Ordering::SeqCst);
             assert!(!panics, "as the test says");
@@ -366,34 +374,6 @@ impl Log for Rigged {
 async fn until(goes_on: &watch::Sender<bool>) {
     let mut goes_on = goes_on.subscribe();
     drop(goes_on.wait_for(|goes_on| *goes_on).await);
-}
-
-/// Counts the tasks that it starts.
-#[derive(Debug, Default)]
-pub(crate) struct CountingSpawn(pub(crate) AtomicUsize);
-
-impl Spawn for CountingSpawn {
-    fn spawn(&self, task: Task) -> AbortHandle {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        CurrentRuntime.spawn(task)
-    }
-}
-
-/// Where a node runs.
-pub(crate) struct Surroundings {
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) spawn: Arc<dyn Spawn>,
-    pub(crate) settings: ClusterSettings,
-}
-
-impl Surroundings {
-    pub(crate) fn ordinary() -> Self {
-        Self {
-            clock: Arc::new(SystemClock::new()),
-            spawn: Arc::new(CurrentRuntime),
-            settings: ClusterSettings::new().poll(Duration::from_millis(2)),
-        }
-    }
 }
 
 /// A node on a rigged log.
