@@ -464,7 +464,7 @@ impl Shared {
             let error = match self.log.listen().await {
                 Ok(mut wakes) => {
                     let now = self.clock.wall();
-                    self.wake_link.lock().is_there(now);
+                    self.wake_link.lock().note_connected(now);
                     // What was committed before the link was there was announced to no one here.
                     self.look.notify_one();
                     self.hear(&mut *wakes, &mut deafness).await
@@ -472,7 +472,7 @@ impl Shared {
                 Err(error) => error,
             };
             let now = self.clock.wall();
-            self.wake_link.lock().is_gone(now);
+            self.wake_link.lock().note_lost(now);
             deafness.begins(&error);
 
             let pause = deafness.pause(self.settings.pause());

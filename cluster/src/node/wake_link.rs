@@ -49,7 +49,8 @@ impl WakeLink {
         }
     }
 
-    pub(crate) fn is_there(&mut self, now: Timestamp) {
+    /// Notes that wake-ups are received.
+    pub(crate) fn note_connected(&mut self, now: Timestamp) {
         *self = Self {
             state: WakeLinkState::Connected,
             since: now,
@@ -57,7 +58,7 @@ impl WakeLink {
     }
 
     /// Notes that it is not there; one that was not there before is like that for longer.
-    pub(crate) fn is_gone(&mut self, now: Timestamp) {
+    pub(crate) fn note_lost(&mut self, now: Timestamp) {
         if self.state == WakeLinkState::Connected {
             *self = Self {
                 state: WakeLinkState::Lost,
@@ -67,7 +68,7 @@ impl WakeLink {
     }
 }
 
-/// Whether wake-ups have failed to come, which is told once and not with every attempt.
+/// Whether wake-ups have failed to come, which is logged once and not with every attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Deafness {
     /// How many attempts in a row have not lasted; 0 while wake-ups come.
@@ -109,14 +110,14 @@ mod tests {
         let at = Timestamp::from_unix;
         let mut link = WakeLink::new(at(1));
         let told = |link: WakeLink| (link.state.as_str(), link.since.as_unix());
-        link.is_gone(at(2));
+        link.note_lost(at(2));
         assert_eq!(told(link), ("connecting", 1), "it was not there before");
-        link.is_there(at(3));
+        link.note_connected(at(3));
         assert_eq!(told(link), ("connected", 3));
-        link.is_gone(at(4));
-        link.is_gone(at(5));
+        link.note_lost(at(4));
+        link.note_lost(at(5));
         assert_eq!(told(link), ("lost", 4), "for as long as it is away");
-        link.is_there(at(6));
+        link.note_connected(at(6));
         assert_eq!(told(link), ("connected", 6));
     }
 
