@@ -83,8 +83,8 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Reads one value.
     fn value<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Held>>;
 
-    /// Writes a value, or removes it, if the one that is there is as expected. What was written is
-    /// durable as far as the server's settings make it. Returns whether it was written.
+    /// Writes a value, or removes it, if the one that is there is as expected. The write is durable
+    /// as far as the server's settings make it. Returns whether it was written.
     fn replace<'a>(
         &'a self,
         name: &'a str,

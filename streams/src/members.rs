@@ -2,8 +2,8 @@
 //!
 //! They are values and not records, so that they outlive trimming, and so that a node's own row is
 //! one value that a read of the log takes along. A row is changed by comparing it with what was
-//! read; a report is written beside its row, so that reports and marks do not stand in each other's
-//! way; a demand is one number for all members.
+//! read; a report is written beside its row, so that reports and marks do not conflict; a demand is
+//! one number for all members.
 //!
 //! | value | what it holds |
 //! |---|---|
@@ -56,7 +56,7 @@ pub struct StreamMembers {
     /// Tells which cluster's key the node has, if any.
     key: Option<Check>,
     clock: Arc<dyn Clock>,
-    /// Whether it was told already that the node cannot join.
+    /// Whether it was logged already that the node cannot join.
     told: AtomicBool,
 }
 

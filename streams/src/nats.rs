@@ -15,7 +15,7 @@
 //! with three replicas in a cluster of servers.
 //!
 //! The leader of a replicated stream that is cut off from the others may answer for some seconds
-//! before it notices. What it proves in that time is proven of the past.
+//! before it notices. A proof from that time holds for the past only.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 

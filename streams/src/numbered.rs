@@ -8,11 +8,11 @@
 //! stream that was trimmed, deleted and made again, restored from a copy, or that has lost its
 //! newest records and handed their numbers out again.
 //!
-//! What no reader of that kind can see is that records were lost which it had not read. The node
-//! that appended them can: it keeps the last record that it knows was there ([`Witness`]), and
-//! looks for it after each new connection, before anything that it has read or appended over that
-//! connection counts. If it is gone, the node begins another epoch in the place of the present one,
-//! and every reader purges. What is left is a lost tail whose publisher died with it.
+//! No reader can see in this way that records were lost which it had not read. The node that
+//! appended them can: it keeps the last record that it knows was there ([`Witness`]), and looks for
+//! it after each new connection, before anything that it has read or appended over that connection
+//! counts. If it is gone, the node begins another epoch in the place of the present one, and every
+//! reader purges. One case remains: a lost tail whose publisher died with it.
 //!
 //! # What an append promises
 //!
@@ -23,7 +23,7 @@
 // From a page to the records of a reader. Must not know how a page is asked for.
 mod reading;
 
-// What is known of the stream, and what is done when that is lost.
+// The known state of the stream, and what is done when the stream has lost it.
 mod standing;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -277,7 +277,7 @@ impl KeptLog for Numbered {
         Some(mark.with_id(commit.id))
     }
 
-    // Whatever is appended is recorded.
+    // Every append is recorded.
     fn capture(&self) -> Capture {
         Capture::InPlace
     }

@@ -5,9 +5,9 @@
 //! and so on; `tidings:{NAME}:table`, a hash; and `tidings:{NAME}:nudges`, a stream that nodes
 //! wait on.
 //!
-//! Whatever has to be seen or done together is one script, so that an append sees the epoch that
-//! it is made in. Nodes wait by `XREAD BLOCK` over a connection of its own, which has no limit of
-//! time for its answers but a watchdog: a wait that outlasts what was asked for is a dead link.
+//! Steps that have to be atomic are one script, so that an append sees the epoch that it is made
+//! in. Nodes wait by `XREAD BLOCK` over a connection of its own, which has no limit of time for its
+//! answers but a watchdog: a wait that outlasts what was asked for is a dead link.
 //!
 //! A server that may evict the log when its memory is full (`maxmemory-policy allkeys-*`) is
 //! refused, and so is a replica. One that may not be written to for the moment (it has become a

@@ -99,7 +99,7 @@ struct Digests {
     check: Check,
 }
 
-/// Tells which cluster's key digests were made under, without telling the key.
+/// Identifies the cluster's key that digests were made under, without revealing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Check(pub(crate) [u8; 8]);
 
@@ -108,7 +108,7 @@ pub(crate) struct Check(pub(crate) [u8; 8]);
 pub(crate) struct Named {
     pub(crate) keys: Vec<CacheKey>,
     pub(crate) digests: Vec<Digest>,
-    /// Of what the digests were made under; none if there are none.
+    /// Identifies the key that the digests were made under; none if there are no digests.
     pub(crate) check: Option<Check>,
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn remembered(capacity: usize) -> Remembered {
 }
 
 impl ClusterKey {
-    /// Tells which key it is, without telling it.
+    /// Identifies the key without revealing it.
     pub(crate) fn check(&self) -> Check {
         Digests::new(self).check
     }
@@ -163,8 +163,8 @@ impl Secrets {
         named
     }
 
-    /// Returns what a record's keys are here; none if their digests were made under another key, so
-    /// that it cannot be told.
+    /// Returns what a record's keys are here; none if their digests were made under another key,
+    /// which says nothing here.
     pub(crate) fn find(&self, named: Named) -> Option<EvictionTarget> {
         if named.digests.is_empty() {
             return Some(EvictionTarget::Keys(named.keys));

@@ -83,7 +83,7 @@ impl<S: Server> Stream<S> {
         }
     }
 
-    /// Sets the cluster's key, the same on all nodes. Keys of entities with secrets are told by
+    /// Sets the cluster's key, the same on all nodes. Keys of entities with secrets travel as
     /// digests under it, and tokens are signed with it. Without one, a node that declares an entity
     /// with a secret does not start, and a token holds at the node that gave it.
     #[must_use]
@@ -128,7 +128,7 @@ impl<S: Server> Stream<S> {
         })
     }
 
-    /// Returns how secrets are told; an error if they cannot be.
+    /// Returns how keys with secrets travel; an error if they cannot.
     fn secrets(&self, needs: &ApartNeeds) -> Result<Arc<Secrets>, LogError> {
         let loaded = Arc::clone(&self.loaded);
         let secrets = Secrets::new(self.key.as_ref(), &needs.schemas, loaded);

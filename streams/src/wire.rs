@@ -11,9 +11,9 @@
 //! | `evict` | `of`, the id of the eviction; `cache`; and one of `keys` and `digests`, `tag`, or `all` |
 //! | `event` | `of`, the id of the event; `source`, `event`, and `payload`, JSON as text |
 //!
-//! `keys` is a list of cache keys as text. Those of entities with secrets are told by `digests`: an
-//! object with `check`, which tells the cluster's key by which they were made, and `of`, a list of
-//! digests, both in hexadecimal digits.
+//! `keys` is a list of cache keys as text. Those of entities with secrets are in `digests` instead:
+//! an object with `check`, which identifies the cluster's key they were made with, and `of`, a list
+//! of digests, both in hexadecimal digits.
 //!
 //! Members that are not known are passed over. A record of another version, of a kind that is not
 //! known, or one that cannot be read, is a gap for its reader. A change that an earlier program

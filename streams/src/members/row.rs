@@ -30,8 +30,8 @@ pub(super) fn report_of(node: &str) -> String {
     format!("{REPORT}{}", hex(node.as_bytes()))
 }
 
-/// Returns what a reader is told beside the records, from its own row and the demand, in this
-/// order; from nothing if it does not ask as a member.
+/// Returns what a reader gets beside the records, from the values of its own row and of the demand,
+/// in this order; from nothing if it does not ask as a member.
 pub(crate) fn sight(
     member: Option<&MemberId>,
     values: &[Option<String>],

@@ -18,7 +18,8 @@ use crate::{
     wire::{self, Target, What, id_of},
 };
 
-/// Returns what lies beyond the record of a number and an id, or why that cannot be told.
+/// Returns the records beyond the one of a number and an id, or why a reader cannot go on from
+/// there.
 pub(super) fn follow(
     page: Page,
     epoch: Epoch,
@@ -96,7 +97,7 @@ impl Reading<'_> {
         self.cursor = Cursor::numbered(self.epoch, number, id);
 
         let (origin, body) = match wire::read(&entry.bytes) {
-            // Of a later epoch: this one is over, whatever the table says.
+            // A record of a later epoch: this one is over, whatever the table says.
             Ok(record) if record.epoch.number > self.epoch.number => {
                 return Err(GapReason::Epoch);
             }

@@ -101,7 +101,7 @@ impl Numbered {
             let holds = self.holds(&look, witness, appended_in).await?
                 && self.holds(&look, acknowledged, appended_in).await?;
             if self.engine.connections() != connections {
-                // What was seen is of one connection, and what counts is another.
+                // The answers came over one connection, and the next call uses another.
                 continue;
             }
 

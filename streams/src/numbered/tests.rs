@@ -230,7 +230,7 @@ async fn a_node_that_lives_keeps_the_newest_record_young() {
         assert_eq!(records, [""; 0], "a beat is no record to a reader");
         cursor = next;
     }
-    // One that was away for longer than the retention is told.
+    // One that was away for longer than the retention gets a gap.
     let away = cursor;
     for _ in 0..6 {
         server.pass(retention / 4);

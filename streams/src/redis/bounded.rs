@@ -54,7 +54,7 @@ impl<S> Bounded<S> {
         Self { inner, untaken }
     }
 
-    /// Returns what those that take its answers are to tell it by.
+    /// Returns the count, for callers to reset whenever they take an answer.
     pub(super) fn untaken(&self) -> Untaken {
         self.untaken.clone()
     }

@@ -44,7 +44,7 @@ pub(super) struct Place {
 /// A connection, and the task that drives it.
 pub(super) struct Connection {
     pub(super) asks: MultiplexedConnection,
-    /// Told of each answer that was taken, or the connection ends.
+    /// Counts the bytes since an answer was last taken; the connection ends beyond a bound.
     pub(super) untaken: Untaken,
     driver: AbortHandle,
 }

@@ -29,7 +29,7 @@ const AT_ONCE: usize = 256;
 /// What the task and the listener share.
 #[derive(Debug, Default)]
 struct Heard {
-    /// What is to be handed on: any number of wake-ups are folded into one.
+    /// The wake-up to hand on: any number of them are folded into one.
     next: NextWake,
     some: Notify,
 }
