@@ -20,12 +20,12 @@ use sqlx::{
 use tidings_core::{BoxError, Chain};
 use tokio::{
     sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore},
-    time::Instant,
+    time::{Instant, timeout_at},
 };
 
 use crate::{
     engine::Sql,
-    error::Error,
+    error::{DatabaseError, Error},
     released::Released,
     sqlite::{
         codes::{failed, is_busy, is_corrupt, is_no_database},
@@ -36,6 +36,8 @@ use crate::{
 
 /// How long a statement waits for another program that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The message for a call that has waited for another program for as long as it may.
+pub(crate) const HELD: &str = "another program held the file for as long as a call may wait";
 /// How many prepared statements a connection keeps: some ten for each of some fifty entities.
 const STATEMENTS: usize = 512;
 /// How many rows a connection's thread reads ahead: a page at once, rather than by hand-overs.
@@ -74,7 +76,7 @@ impl Location {
         patience: Duration,
     ) -> Result<SqliteConnection, Error> {
         if let Self::File(path) = self {
-            // A folder that is missing or cannot be written to is told by SQLite's own words below.
+            // SQLite itself reports below a folder that is missing or cannot be written to.
             let _ = make_private(path);
         }
 
@@ -188,26 +190,35 @@ impl Writer {
         self.connection.as_mut().ok_or(Error::Closed)
     }
 
-    /// Begins a transaction that no other program's write can come into. Processes that share the
-    /// file wait for their turn first, until a moment.
+    /// Begins a transaction that no other program's write can come into. Waits for other programs,
+    /// and first for its turn among the processes that share the file, until a moment.
     pub(crate) async fn begin(&mut self, until: Instant) -> Result<&mut SqliteConnection, Error> {
-        self.connection().await?;
+        let busy = |_| Error::Busy(DatabaseError::other(HELD));
+        timeout_at(until, self.connection()).await.map_err(busy)??;
         if let Some(queue) = &self.queue {
             self.turn = Some(queue.turn(until).await?);
         }
 
+        // SQLite itself gives up at that moment. A call that gave up before it would leave its
+        // BEGIN behind, which would take the file once that is free, for no one.
+        let left = until.saturating_duration_since(Instant::now());
+        let patience = left.min(BUSY_TIMEOUT).as_millis();
+        let begin = format!("PRAGMA busy_timeout = {patience}; BEGIN IMMEDIATE");
+
         self.open_ended = true;
         let connection = self.connection.as_mut().ok_or(Error::Closed)?;
-        if let Err(error) = execute(connection, "BEGIN IMMEDIATE").await {
-            // Nothing was begun, and a rollback of nothing would cost the connection.
-            self.open_ended = !is_busy(&error);
-            if !self.open_ended {
-                self.turn = None;
+        let begun = sqlx::raw_sql(AssertSqlSafe(begin)).execute(connection);
+        match begun.await {
+            Ok(_) => {}
+            Err(error) if is_busy(&error) => {
+                // Nothing was begun, and a rollback of nothing would cost the connection.
+                (self.open_ended, self.turn) = (false, None);
+                return Err(Error::Busy(DatabaseError::other(HELD)));
             }
-            return Err(failed(error));
+            Err(error) => return Err(failed(error)),
         }
 
-        Ok(connection)
+        self.connection_in_transaction()
     }
 
     /// Returns the connection, with the transaction open that [`begin`](Self::begin) began.

@@ -135,19 +135,15 @@ impl SqliteEngine {
         let line = timeout_at(until, Arc::clone(&self.writer).lock_owned()).await;
         let mut writer =
             line.map_err(|_| busy("other writes were in line for as long as a call may wait"))?;
-        match timeout_at(until, writer.begin(until)).await {
-            Ok(Ok(_)) => Ok(SqliteSession {
+        match writer.begin(until).await {
+            Ok(_) => Ok(SqliteSession {
                 writer,
                 records: None,
             }),
-            Ok(Err(error)) => {
+            Err(error) => {
                 writer.rollback().await;
                 Err(error)
             }
-            // What was being begun is settled by the next one that holds the writer.
-            Err(_) => Err(busy(
-                "another program held the file for as long as a call may wait",
-            )),
         }
     }
 
@@ -398,3 +394,6 @@ impl Engine for SqliteEngine {
         self.released.wait()
     }
 }
+
+#[cfg(test)]
+mod tests;

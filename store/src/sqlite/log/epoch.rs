@@ -1,9 +1,11 @@
 //! The epoch of the log: when it ends, and how the next one begins.
 //!
 //! A crash of the machine may lose commits of programs that do not wait for the disk, and hand
-//! their numbers out again; a copied or restored file goes another way under the same name. What
-//! tells of it: the kernel's boot, and the file's device and number. A file whose content was put
-//! back in place is told by its newest record, which is never pruned.
+//! their numbers out again; a copied or restored file goes another way under the same name. The
+//! kernel's boot id tells of it, and the file's device and number. The newest record, which is
+//! never pruned, tells of a file whose content was put back in place.
+
+use std::time::Duration;
 
 use sqlx::{Row as _, SqliteConnection};
 use tidings_core::log::Epoch;
@@ -11,6 +13,10 @@ use uuid::Uuid;
 
 use super::{error::SqliteLogError, pen::Pen, tables::version};
 use crate::sqlite::location::Identity;
+
+/// How long the beginning of an epoch waits for its turn and for other programs: less than a call
+/// to the log may take, which would cut the write off.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Why an epoch is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +49,7 @@ pub(super) async fn establish(
         return Ok(epoch);
     }
 
-    pen.write(async |connection| {
+    pen.write_within(PATIENCE, async |connection| {
         if let Some(epoch) = current(connection, facts, ask).await? {
             return Ok(epoch);
         }

@@ -1,5 +1,7 @@
 //! Which transaction a record is of, and all records of one row in it.
 
+use std::time::Duration;
+
 use sqlx::AssertSqlSafe;
 use tidings_core::{
     Chain, FieldKind, PrimaryKey, Value,
@@ -20,15 +22,18 @@ use crate::{
     sqlite::{location::Location, values::arguments},
 };
 
+/// How long a record that may be left out waits for its turn and for other programs.
+const SOON: Duration = Duration::from_secs(1);
+
 impl SqliteLog {
-    /// Returns the number by which a record's transaction is named: that of the last record of
-    /// one that is known, else what the record says.
+    /// Returns the number that names a record's transaction: that of its last record if the
+    /// transaction is known, else what the record says.
     pub(super) fn commit_of(&self, stored: &Stored) -> u64 {
         let commits = self.commits();
         commits.last_of(stored.id).unwrap_or(stored.mark)
     }
 
-    /// Names the transactions of records by their last ones, in the snapshot that they were read
+    /// Names the transaction of each record by its last record, in the snapshot that they were read
     /// in.
     pub(super) async fn marks_of(
         &self,
@@ -50,7 +55,7 @@ impl SqliteLog {
         Ok(marks)
     }
 
-    /// Learns what commits a snapshot shows, while it is open.
+    /// Learns which commits a snapshot shows, while it is open.
     pub(super) async fn look_at_commits(
         &self,
         link: &mut Link,
@@ -73,9 +78,9 @@ impl SqliteLog {
         Ok(())
     }
 
-    /// Learns at the head what the last commit ended with. Where the write-ahead log does not tell,
-    /// a record is written that says nothing: the next commit begins behind it. One that cannot be
-    /// written is left out, since readers can do without: a file that another program holds, or
+    /// Learns at the head which record the last commit ended with. Where the write-ahead log does
+    /// not say, it writes an empty record, behind which the next commit begins. If that cannot be
+    /// written it is left out, since readers can do without: a file that another program holds, or
     /// that has no room, is read all the same.
     pub(super) async fn follow_commits(&self) -> Result<(), LogError> {
         self.over_link(async |link| {
@@ -91,7 +96,7 @@ impl SqliteLog {
         }
         let nothing = "INSERT INTO tidings_log (kind) VALUES ('s')".to_owned();
         let write = async |connection: &mut _| run(connection, nothing).await;
-        if let Err(error) = self.settings.pen.write_soon(write).await {
+        if let Err(error) = self.settings.pen.write_within(SOON, write).await {
             tracing::debug!(error = %Chain(&error), "the next commit may be told record by record");
         }
 

@@ -5,17 +5,14 @@ use std::{sync::Arc, time::Duration};
 use sqlx::SqliteConnection;
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::error::SqliteLogError;
 use crate::{
     error::{DatabaseError, Error},
-    sqlite::connection::Writer,
+    sqlite::connection::{HELD, Writer},
 };
-
-/// How long a write waits that may be left out.
-const SOON: Duration = Duration::from_secs(1);
 
 /// The store's only writer, for what is written to the log beside the changes of rows.
 #[derive(Clone, Debug)]
@@ -31,12 +28,23 @@ impl Pen {
     }
 
     /// Runs a call in a transaction of its own.
+    ///
+    /// Not cancel safe: a transaction that is being begun is open until the next write.
     pub(super) async fn write<T>(
         &self,
         call: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, SqliteLogError>,
     ) -> Result<T, SqliteLogError> {
-        let until = Instant::now() + self.patience;
-        let busy = |_| Error::Busy(DatabaseError::other("the file was held for too long"));
+        self.write_within(self.patience, call).await
+    }
+
+    /// Does the same for a call that is not to wait for as long as others.
+    pub(super) async fn write_within<T>(
+        &self,
+        patience: Duration,
+        call: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, SqliteLogError>,
+    ) -> Result<T, SqliteLogError> {
+        let until = Instant::now() + patience.min(self.patience);
+        let busy = |_| Error::Busy(DatabaseError::other(HELD));
         let mut writer = timeout_at(until, self.writer.lock()).await.map_err(busy)?;
         if let Err(error) = writer.begin(until).await {
             writer.rollback().await;
@@ -51,14 +59,5 @@ impl Pen {
             writer.rollback().await;
         }
         done
-    }
-
-    /// Does the same for what may be left out: not for longer than this, whatever holds it up.
-    pub(super) async fn write_soon<T>(
-        &self,
-        call: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, SqliteLogError>,
-    ) -> Result<T, SqliteLogError> {
-        let busy = |_| Error::Busy(DatabaseError::other("the file was held for too long"));
-        timeout(SOON, self.write(call)).await.map_err(busy)?
     }
 }

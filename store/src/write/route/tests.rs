@@ -96,7 +96,8 @@ async fn a_commit_whose_runtime_goes_away_ends_in_doubt_and_evicts() {
     release.send(()).unwrap();
     let mut writer = engine.writer().lock().await;
     assert_eq!(*sink.in_doubt.lock().unwrap(), ["rows@7", "rows@7"]);
-    writer.begin(tokio::time::Instant::now()).await.unwrap();
+    let soon = tokio::time::Instant::now() + Duration::from_secs(30);
+    writer.begin(soon).await.unwrap();
     writer.rollback().await;
     assert!(table.select(7_i64).await.unwrap().is_some());
 }
