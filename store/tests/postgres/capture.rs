@@ -54,6 +54,28 @@ async fn the_functions_name_the_union_of_the_fields() {
     assert_eq!(row.0, [1_i64.into(), "one".into(), "more".into()]);
 }
 
+/// On the server that a dump is restored on, the number of a table may be that of any other.
+#[tokio::test]
+async fn a_capture_from_a_dump_goes_on_with_the_table_of_its_name() {
+    let database = captured().await;
+    let mut connection = database.connect().await;
+    database.psql("alter table numbers add column further text");
+    let wide = numbers(&["text", "further"]);
+    let widened = install(&mut connection, &[wide], InstallOptions::default()).await;
+    let _ = widened.expect("captured");
+    database.psql(
+        "update tidings.captures set relation = 'credentials'::regclass where entity = 'numbers'",
+    );
+
+    let again = install(&mut connection, &schemas(), InstallOptions::default()).await;
+    assert_eq!(again.expect("captured").changed, [""; 0]);
+    let mut reader = Reader::of(log_of(&database, vec![wide])).await;
+    database.psql("insert into numbers values (1, 'one', 'more')");
+    let changes = reader.changes(wide).await;
+    let row = changes[0].new.as_ref().expect("a row");
+    assert_eq!(row.0, [1_i64.into(), "one".into(), "more".into()]);
+}
+
 #[tokio::test]
 async fn what_does_not_fit_is_told_at_once_and_nothing_is_done() {
     let database = Server::shared().database().await;

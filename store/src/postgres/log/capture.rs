@@ -219,35 +219,65 @@ async fn target(
         }
     }
 
-    let row = sqlx::query(
-        "select relation::bigint, fields, keys, notify, \
-           exists (select from pg_catalog.pg_class c where c.oid = relation) \
-         from tidings.captures where entity = $1",
-    )
-    .bind(entity)
-    .fetch_optional(connection)
-    .await?;
-    let mut before = None;
-    if let Some(row) = row {
-        let (captured, exists): (i64, bool) = (row.try_get(0)?, row.try_get(4)?);
-        if captured != relation && exists {
+    let before = match captured(connection, entity).await? {
+        Some(there) if there.relation != relation && there.is_heard => {
             differences.push(format!(
                 "{entity} is captured on another table of that name, in another schema"
             ));
-        } else if captured == relation {
-            before = Some(Before {
-                fields: row.try_get(1)?,
-                keys: row.try_get(2)?,
-                notify: row.try_get(3)?,
-            });
+            None
         }
-    }
+        // On a server that a dump was restored on, the table has another number.
+        Some(there) => Some(there.before),
+        None => None,
+    };
 
     Ok(Some(Target {
         relation,
         columns,
         tables,
         before,
+    }))
+}
+
+/// What the log says of an entity.
+struct There {
+    /// The table that it was captured on.
+    relation: i64,
+    /// Whether that table has its triggers.
+    is_heard: bool,
+    before: Before,
+}
+
+/// Reads what the log says of an entity; none if it was never captured.
+async fn captured(
+    connection: &mut PgConnection,
+    entity: &str,
+) -> Result<Option<There>, PgLogError> {
+    let levels = [Level::Statement, Level::Row];
+    let functions = levels.map(|level| Event::ALL.map(|event| event.function(entity, level)));
+    let row = sqlx::query(
+        "select c.relation::bigint, c.fields, c.keys, c.notify, exists ( \
+           select from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid \
+           where t.tgrelid = c.relation and p.pronamespace = 'tidings'::regnamespace \
+           and p.proname = any($2)) \
+         from tidings.captures c where c.entity = $1",
+    )
+    .bind(entity)
+    .bind(functions.concat())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+
+    Ok(Some(There {
+        relation: row.try_get(0)?,
+        is_heard: row.try_get(4)?,
+        before: Before {
+            fields: row.try_get(1)?,
+            keys: row.try_get(2)?,
+            notify: row.try_get(3)?,
+        },
     }))
 }
 
