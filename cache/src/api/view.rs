@@ -83,7 +83,7 @@ use crate::{
 /// let error = cache.view::<u64>("api-keys").unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "the values named \"api-keys\" are alloc::string::String, and were asked for as u64: \
+///     "the values named \"api-keys\" are alloc::string::String, but were requested as u64: \
 ///      give each type a name of its own",
 /// );
 /// # Ok(()) }
