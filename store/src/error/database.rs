@@ -26,7 +26,14 @@ impl DatabaseError {
             contention: matches!(code.as_deref(), Some("40001" | "40P01")),
             code,
             place: None,
-            source: error.into(),
+            source: match error {
+                // Without the line of the server's own source, which PostgreSQL's error ends with.
+                sqlx::Error::Database(error) => match error.code() {
+                    Some(code) => format!("{} (code {code})", error.message()).into(),
+                    None => error.message().into(),
+                },
+                error => error.into(),
+            },
         }
     }
 

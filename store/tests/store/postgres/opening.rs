@@ -76,6 +76,10 @@ async fn databases_that_do_not_fit_are_refused_by_reason() {
 
     let error = Store::open(&format!("{url}_nowhere")).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
+    // Nothing of the line in the server's own source.
+    let said = tidings_core::Chain(&error).to_string();
+    let names_it = said.ends_with("_nowhere\" does not exist (code 3D000)");
+    assert!(names_it, "{said}");
 }
 
 #[tokio::test]
