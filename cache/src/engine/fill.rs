@@ -152,7 +152,7 @@ impl Engine {
             refusal.counter(&self.named.counters).add(1);
         }
 
-        flight.land(Landed::Value(Answer {
+        let answer = Answer {
             value,
             filled: verdict.is_ok().then_some(level1),
             weight,
@@ -162,7 +162,13 @@ impl Engine {
                 Ok(()) => Number::ALL,
                 Err(_) => self.not_from(flight, extra.as_deref()),
             },
-        }));
+        };
+        // The load that took its place may have read before it and still fill: a renewal must not
+        // give what a later caller does not see.
+        flight.land(match flight.is_displaced() {
+            true => Landed::Ended,
+            false => Landed::Value(answer),
+        });
         self.node.release(Some((&self.named, &flight.key)), removed);
     }
 

@@ -126,6 +126,9 @@ pub(crate) struct Flight {
     /// Another flight that replaces has landed since this one began: which of the two read later is
     /// not known. Written under the shard's lock only.
     contested: AtomicBool,
+    /// It had to make room for a younger load that is overdue, which may fill after it. Written
+    /// under the shard's lock only.
+    displaced: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -181,6 +184,7 @@ impl Flight {
             replaces: AtomicBool::new(why.replaces()),
             closed: AtomicBool::new(false),
             contested: AtomicBool::new(false),
+            displaced: AtomicBool::new(false),
             state: Mutex::new(state),
         }
     }
@@ -227,6 +231,15 @@ impl Flight {
     /// Notes that another load was in progress. Must be called under the shard's lock.
     pub(super) fn make_contested(&self) {
         self.contested.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_displaced(&self) -> bool {
+        self.displaced.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a younger load has taken its place. Must be called under the shard's lock.
+    pub(super) fn make_displaced(&self) {
+        self.displaced.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_overdue(&self) -> bool {

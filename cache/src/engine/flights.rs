@@ -140,11 +140,12 @@ impl Shard {
     }
 
     /// Closes a flight to new callers. Returns the older one of the key that it displaces, to be
-    /// ended.
+    /// ended. One that lands at this moment gives its callers nothing either.
     #[must_use]
     pub(crate) fn make_overdue(&mut self, flight: &Arc<Flight>) -> Voided {
         let is_older = |other: &Flight| other.is_overdue() && !std::ptr::eq(other, &**flight);
         let gone = self.take_of(&flight.key, is_older);
+        gone.iter().for_each(|older| older.make_displaced());
         flight.make_overdue();
         Voided(gone)
     }

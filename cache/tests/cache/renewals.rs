@@ -1,9 +1,15 @@
 //! A renewal replaces: what it gave is what later callers see, or something that was read after it,
 //! whatever other loads of the key were in progress beside it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use tidings_cache::{Cache, CacheBuilder, GetError, GetOptions, Loaded, ManualClock};
+use futures_util::FutureExt;
+use tidings_cache::{
+    Cache, CacheBuilder, CacheKey, Fills, GetError, GetOptions, Loaded, ManualClock, Pass,
+};
 use tokio::task::JoinHandle;
 
 use crate::kit::{Gate, Source, k, timed};
@@ -217,4 +223,68 @@ async fn a_renewal_outlives_callers_with_bounds() {
     }
     settle(&cache).await;
     assert_eq!(seen(&cache), Some(9));
+}
+
+type Action = Box<dyn FnOnce() + Send>;
+
+/// Does something once, after a load has ended and before its result lands.
+#[derive(Clone, Default)]
+struct Between(Arc<Mutex<Option<Action>>>);
+
+impl std::fmt::Debug for Between {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Between").finish_non_exhaustive()
+    }
+}
+
+impl Fills for Between {
+    fn begin(&self, _: &CacheKey) -> Option<Pass> {
+        Some(Pass(0))
+    }
+
+    fn holds(&self, _: Pass) -> bool {
+        let action = self.0.lock().unwrap().take();
+        action.into_iter().for_each(|action| action());
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_that_is_displaced_as_it_lands_gives_nothing() {
+    let between = Between::default();
+    let (cache, clock) = patient(|builder| builder.fills(Arc::new(between.clone())));
+    let (slow, beside, last) = (Gate::new(), Gate::new(), Gate::new());
+    let first = renew(&cache, &slow, Loaded::new(2)).await;
+    clock.advance(SECOND);
+    let second = join(&cache).await;
+    clock.advance(SECOND);
+    assert!(first.await.unwrap().is_err());
+
+    // It has read before the renewal does, which began earlier, and is late before that lands.
+    let brief = GetOptions::default().deadline(SECOND / 2);
+    let caller = get(&cache, &beside, 1, brief).await;
+    *between.0.lock().unwrap() = Some(Box::new({
+        let (cache, clock, last) = (cache.clone(), clock.clone(), last.clone());
+        move || {
+            clock.advance(SECOND / 2);
+            let load = Source::default().behind(&last, Some(3_u8));
+            let third = cache.get(k(), GetOptions::default(), load).now_or_never();
+            assert!(third.is_none(), "it has a load of its own");
+        }
+    }));
+    slow.open();
+    last.reached().await;
+
+    beside.open();
+    while cache.stats().in_flight > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert!(caller.await.unwrap().is_err());
+    assert_eq!(seen(&cache), Some(1), "the late load fills");
+    last.open();
+    assert_eq!(
+        value(second.await.unwrap()),
+        3,
+        "2 was read, and is not what others see"
+    );
 }
