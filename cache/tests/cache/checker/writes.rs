@@ -1,6 +1,9 @@
 //! The ways in which the random checker changes a key, and what it may promise afterwards.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use tidings_cache::{Cause, GetError, GetOptions, Invalidation, Origin, Tag};
@@ -137,12 +140,12 @@ impl Check {
         drop(self.cache.set(&place.key, loaded, GetOptions::default()));
     }
 
-    /// What a renewal gives is what is read from then on, unless something else has voided it
+    /// What a renewal has loaded is what is read from then on, unless something else has voided it
     /// meanwhile. It may have joined an older load.
     fn renew(&self, place: &Place, version: u64, random: &mut Random) {
         place.change(version);
-        let quiet = self.places.wide.quiet();
-        let (options, load) = (place.options(random), place.load(random));
+        let quiet = self.places.wide.quiet().filter(|_| !random.seldom(4));
+        let (options, load) = (renewal_options(place, quiet, random), place.load(random));
         let renewed = self.cache.renew::<u64, _>(&place.key, options, load);
         self.promise_renewed(place, quiet, self.runtime.block_on(renewed));
     }
@@ -150,8 +153,8 @@ impl Check {
     /// A renewal, and a caller for whom it is too old, so that two loads of the key run at once
     /// while the source changes.
     fn renew_beside(&self, place: &Place, version: u64, random: &mut Random) {
-        let quiet = self.places.wide.quiet();
-        let (options, load) = (place.options(random), place.load(random));
+        let quiet = self.places.wide.quiet().filter(|_| !random.seldom(4));
+        let (options, load) = (renewal_options(place, quiet, random), place.load(random));
         let mut renewal = Box::pin(self.cache.renew(&place.key, options, load));
         let early = (&mut renewal).now_or_never();
 
@@ -176,6 +179,16 @@ impl Check {
         if quiet.is_some() && self.places.wide.quiet() == quiet {
             place.promise(*renewed);
         }
+    }
+}
+
+/// A renewal that cannot be promised may serve the expired value if its load fails; one that is to
+/// be promised must give what it has loaded.
+fn renewal_options(place: &Place, quiet: Option<u64>, random: &mut Random) -> GetOptions {
+    let options = place.options(random);
+    match quiet {
+        Some(_) => options.resurrect_ttl(Duration::ZERO),
+        None => options,
     }
 }
 
