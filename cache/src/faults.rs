@@ -43,6 +43,8 @@ steps! {
     RenewRaisesSlot,
     /// A renewal that lands deals with the other loads of its key.
     RenewOutdates,
+    /// A late load that made room for a younger one as it landed gives its callers nothing.
+    DisplacedGivesNothing,
     /// A load is started under the lock only if L2 still has nothing.
     StartLooksAgain,
     /// An L1 entry's number is noted before L2 is read.

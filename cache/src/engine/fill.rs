@@ -144,7 +144,8 @@ impl Engine {
         let since = prepared.held.times().read;
         let extra = prepared.held.extra.clone();
 
-        let (removed, verdict) = self.land(flight, prepared);
+        faults::gap(Step::DisplacedGivesNothing);
+        let (gone, verdict) = self.land(flight, prepared);
         let refused = verdict.err().map(Refusal::word);
         self.note_load(flight, |by, took| What::Loaded { by, took, refused });
 
@@ -165,11 +166,12 @@ impl Engine {
         };
         // The load that took its place may have read before it and still fill: a renewal must not
         // give what a later caller does not see.
-        flight.land(match flight.is_displaced() {
+        let displaced = flight.is_displaced() && !removed(Step::DisplacedGivesNothing);
+        flight.land(match displaced {
             true => Landed::Ended,
             false => Landed::Value(answer),
         });
-        self.node.release(Some((&self.named, &flight.key)), removed);
+        self.node.release(Some((&self.named, &flight.key)), gone);
     }
 
     /// Records how a flight has landed.
