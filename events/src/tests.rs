@@ -22,12 +22,12 @@ mod user_code;
 mod watching;
 mod workers;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use serde::{Deserialize, Serialize};
-use tidings_core::{Cause, Entity, Origin};
+use tidings_core::{Cause, CrudEvent, Entity, Origin};
 
-use crate::{Channel, WorkerEvents};
+use crate::{BlockingSubscriber, Channel, Overflow, SubscribeOptions, Subscriber, WorkerEvents};
 
 /// A payload for plain channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -72,6 +72,56 @@ pub(crate) fn bus(workers: usize) -> WorkerEvents {
 /// The plain channel of most tests.
 pub(crate) fn notes(bus: &WorkerEvents) -> Channel<Note> {
     bus.declare::<Note>("jobs", "done").expect("free")
+}
+
+/// Subscribes to the plain channel with a queue of each kind: one in the channel's log, one of its
+/// own, and one of a thread that blocks.
+pub(crate) fn queues(
+    bus: &WorkerEvents,
+) -> (Subscriber<Note>, Subscriber<Note>, BlockingSubscriber<Note>) {
+    let in_log = SubscribeOptions::new();
+    let own = SubscribeOptions::new().overflow(Overflow::DropNewest);
+    (
+        bus.subscribe("jobs", "done", in_log).expect("declared"),
+        bus.subscribe("jobs", "done", own).expect("declared"),
+        bus.subscribe_blocking("jobs", "done", SubscribeOptions::new())
+            .expect("declared"),
+    )
+}
+
+/// A handler of changes that does not return until this is dropped.
+pub(crate) struct Hanging {
+    entered: mpsc::Receiver<()>,
+    _release: mpsc::Sender<()>,
+}
+
+impl Hanging {
+    /// Registers it.
+    pub(crate) fn register(bus: &WorkerEvents) -> Self {
+        let (entered, inside) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
+        bus.register(
+            move |_: &CrudEvent<Consumer>| {
+                let _gone = entered.send(());
+                let released = released.lock().expect("no panic");
+                let _over = released.recv();
+            },
+            "crud",
+            "consumers",
+        )
+        .expect("declared")
+        .keep();
+        Self {
+            entered: inside,
+            _release: release,
+        }
+    }
+
+    /// Waits until a call of it has begun.
+    pub(crate) fn entered(&self) {
+        self.entered.recv().expect("the handler runs");
+    }
 }
 
 /// What handlers wrote down, in order.

@@ -8,7 +8,7 @@ use std::{
 
 use tidings_core::CrudEvent;
 
-use super::{Consumer, Note, bus, cause, consumer, notes};
+use super::{Consumer, Hanging, Note, bus, cause, consumer, notes, queues};
 use crate::{
     AsyncOptions, DynamicEvent, Handled, Heard, Overflow, Received, Refusal, SubscribeOptions,
     WorkerEvents,
@@ -46,20 +46,7 @@ fn the_counts_show_a_stuck_reader_while_it_is_stuck() {
 fn posts_of_changes_behind_a_slow_drain_are_bounded() {
     let bus = bus(0);
     let consumers = bus.declare_crud::<Consumer>().expect("free");
-    let (entered, inside) = mpsc::channel();
-    let (release, released) = mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
-    bus.register(
-        move |_: &CrudEvent<Consumer>| {
-            let _told = entered.send(());
-            let released = released.lock().expect("no panic");
-            let _over = released.recv();
-        },
-        "crud",
-        "consumers",
-    )
-    .expect("declared")
-    .keep();
+    let handler = Hanging::register(&bus);
     let options = SubscribeOptions::new().capacity(100_000);
     let queue = bus.subscribe::<CrudEvent<Consumer>>("crud", "consumers", options);
     let mut queue = queue.expect("declared");
@@ -67,7 +54,7 @@ fn posts_of_changes_behind_a_slow_drain_are_bounded() {
     let slow = thread::spawn(move || {
         drop(posting.channel().post(CrudEvent::created(consumer("0"))));
     });
-    inside.recv().expect("the handler runs");
+    handler.entered();
 
     let mut posted = 0;
     let refused = loop {
@@ -83,7 +70,7 @@ fn posts_of_changes_behind_a_slow_drain_are_bounded() {
     let ticket = consumers.enqueue(CrudEvent::created(consumer("2")), cause(1));
     let delivery = ticket.dispatch();
     assert_eq!(bus.stats().sequencer.depth, 65_536);
-    drop(release);
+    drop(handler);
     slow.join().expect("no panic");
     let handled = crate::thread::park::block_on(delivery.handled(Duration::from_secs(60)));
     assert!(matches!(handled, Handled::Refused(_)), "{handled:?}");
@@ -101,16 +88,7 @@ fn posts_of_changes_behind_a_slow_drain_are_bounded() {
 fn events_that_never_came_are_a_gap_in_their_place_for_every_kind_of_queue() {
     let bus = bus(0);
     let channel = notes(&bus);
-    let mut log = bus
-        .subscribe::<Note>("jobs", "done", SubscribeOptions::new())
-        .expect("declared");
-    let options = SubscribeOptions::new().overflow(Overflow::DropNewest);
-    let mut own = bus
-        .subscribe::<Note>("jobs", "done", options)
-        .expect("declared");
-    let mut plain = bus
-        .subscribe_blocking::<Note>("jobs", "done", SubscribeOptions::new())
-        .expect("declared");
+    let (mut log, mut own, mut plain) = queues(&bus);
 
     channel.post(Note(1)).expect("open");
     channel.miss();

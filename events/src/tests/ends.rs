@@ -15,10 +15,9 @@ use std::{
 
 use tidings_core::{CrudEvent, clock::ManualClock};
 
-use super::{Consumer, Journal, Note, bus, cause, consumer, notes, within};
+use super::{Consumer, Hanging, Journal, Note, bus, cause, consumer, notes, queues, within};
 use crate::{
-    AsyncOptions, Handled, Lifecycle, Overflow, Received, SubscribeOptions, TryRecvError,
-    WorkerEvents,
+    AsyncOptions, Handled, Lifecycle, Received, SubscribeOptions, TryRecvError, WorkerEvents,
 };
 
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
@@ -40,20 +39,7 @@ fn timed_bus(workers: usize) -> (WorkerEvents, ManualClock) {
 fn a_shutdown_ends_workers_though_a_handler_of_changes_hangs() {
     let (bus, clock) = timed_bus(1);
     let consumers = bus.declare_crud::<Consumer>().expect("free");
-    let (entered, inside) = mpsc::channel();
-    let (release, released) = mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
-    bus.register(
-        move |_: &CrudEvent<Consumer>| {
-            entered.send(()).expect("the test waits");
-            let released = released.lock().expect("no panic");
-            let _over = released.recv();
-        },
-        "crud",
-        "consumers",
-    )
-    .expect("declared")
-    .keep();
+    let handler = Hanging::register(&bus);
     let own = bus.clone();
     let (ready, started) = mpsc::channel();
     let worker = thread::spawn(move || {
@@ -65,7 +51,7 @@ fn a_shutdown_ends_workers_though_a_handler_of_changes_hangs() {
         let ticket = consumers.enqueue(CrudEvent::created(consumer("1")), cause(1));
         drop(ticket.dispatch());
     });
-    inside.recv().expect("the handler runs");
+    handler.entered();
     started.recv().expect("the worker runs");
 
     let mut shutdown = pin!(bus.shutdown(Duration::from_millis(50)));
@@ -78,7 +64,7 @@ fn a_shutdown_ends_workers_though_a_handler_of_changes_hangs() {
     assert!(!report.drained, "{report:?}");
 
     within(move || worker.join().expect("no panic"));
-    release.send(()).expect("the handler waits");
+    drop(handler);
     writer.join().expect("no panic");
 }
 
@@ -150,16 +136,7 @@ async fn no_call_begins_behind_a_busy_key_once_the_registration_was_dropped() {
 fn receivers_end_when_the_last_handle_of_the_bus_is_dropped() {
     let bus = bus(0);
     let channel = notes(&bus);
-    let mut log = bus
-        .subscribe::<Note>("jobs", "done", SubscribeOptions::new())
-        .expect("declared");
-    let options = SubscribeOptions::new().overflow(Overflow::DropNewest);
-    let mut own = bus
-        .subscribe::<Note>("jobs", "done", options)
-        .expect("declared");
-    let mut plain = bus
-        .subscribe_blocking::<Note>("jobs", "done", SubscribeOptions::new())
-        .expect("declared");
+    let (mut log, mut own, mut plain) = queues(&bus);
     let mut feed = bus.feed(8).expect("in range");
     let mut turns = bus.lifecycle();
     channel.post(Note(1)).expect("open");

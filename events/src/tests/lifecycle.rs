@@ -1,14 +1,10 @@
 //! Before the start and after the end.
 
-use std::{
-    sync::{Arc, mpsc},
-    thread,
-    time::Duration,
-};
+use std::{sync::Arc, thread, time::Duration};
 
 use tidings_core::{CrudEvent, clock::ManualClock};
 
-use super::{Consumer, Journal, Note, bus, cause, consumer, notes};
+use super::{Consumer, Hanging, Journal, Note, bus, cause, consumer, notes};
 use crate::{AttachError, Handled, Refusal, RegisterError, WorkerEvents};
 
 // WE16
@@ -97,27 +93,14 @@ async fn what_a_stuck_worker_did_not_handle_is_counted_and_nobody_waits_for_it()
 fn changes_that_were_not_dispatched_by_the_end_are_counted_and_their_callers_are_told() {
     let bus = bus(0);
     let consumers = bus.declare_crud::<Consumer>().expect("free");
-    let (entered, inside) = mpsc::channel();
-    let (release, released) = mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
-    bus.register(
-        move |_: &CrudEvent<Consumer>| {
-            entered.send(()).expect("the test waits");
-            let released = released.lock().expect("no panic");
-            let _over = released.recv();
-        },
-        "crud",
-        "consumers",
-    )
-    .expect("declared")
-    .keep();
+    let handler = Hanging::register(&bus);
 
     let posting = consumers.clone();
     let slow = thread::spawn(move || {
         let first = CrudEvent::created(consumer("1"));
         drop(posting.enqueue(first, cause(1)).dispatch());
     });
-    inside.recv().expect("the handler runs");
+    handler.entered();
     let second = CrudEvent::created(consumer("2"));
     let delivery = consumers.enqueue(second, cause(2)).dispatch();
 
@@ -125,6 +108,6 @@ fn changes_that_were_not_dispatched_by_the_end_are_counted_and_their_callers_are
     assert_eq!((report.drained, report.dropped), (false, 1), "{report:?}");
     let handled = crate::thread::park::block_on(delivery.handled(Duration::from_secs(60)));
     assert_eq!(handled, Handled::Refused(Refusal::Closed));
-    drop(release);
+    drop(handler);
     slow.join().expect("no panic");
 }
