@@ -92,8 +92,9 @@ pub use self::{
     node::{
         carry::Carrier,
         confirm::{Confirmed, Silence, Silent, Unconfirmed},
+        parts::Parts,
         probe::Probe,
-        protocol::{Parts, Protocol},
+        protocol::Protocol,
         replay::{Replay, Replayed},
         shared::ClusterStats,
         view::{MemberState, MemberView, Standing, View},

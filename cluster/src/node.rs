@@ -45,6 +45,9 @@ pub(crate) mod dispatch;
 // The task that follows the log. Must not know the dispatcher.
 pub(crate) mod tail;
 
+// What a node is made of. Must not know what becomes of it.
+pub(crate) mod parts;
+
 // Puts the parts together.
 pub(crate) mod protocol;
 

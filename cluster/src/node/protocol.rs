@@ -4,40 +4,35 @@ use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use parking_lot::Mutex;
-use tidings_cache::Cache;
 use tidings_core::{
-    CacheKey, Schema,
-    clock::Clock,
-    entropy::Entropy,
+    CacheKey,
     log::{
-        Appended, Cursor, Epoch, EvictionTarget, LogError, Mark, MemberFacts, MemberId, Members,
-        Posted, StartId, Wake, WakeUps,
+        Appended, Cursor, Epoch, EvictionTarget, LogError, Mark, MemberId, Posted, StartId, Wake,
+        WakeUps,
     },
     meter::Histogram,
-    spawn::{AbortHandle, Spawn},
+    spawn::AbortHandle,
 };
 use tokio::sync::Notify;
 
 use super::{
-    carry::Carrier,
     confirm::{Confirmed, Unconfirmed},
     dispatch,
+    parts::Parts,
     replays::Replays,
     shared::{ClusterStats, Counters, Progress, PurgeCause, Shared, count},
     tail, tell,
     wake_link::{Deafness, WakeLink},
 };
 use crate::{
-    announce::{Announce, Observe},
     gate::Gate,
-    intake::Intake,
     keys::Catalog,
     numbers::Numbers,
     outbox::Outbox,
     questions::Questions,
     queue::{Queue, Room},
     reached::{Passes, Reached},
-    settings::{ClusterSettings, SettingError},
+    settings::SettingError,
     trail::Trail,
 };
 
@@ -49,38 +44,6 @@ const LASTING: Duration = Duration::from_secs(10);
 
 /// How long a node that leaves waits for the log to have what it has invalidated by hand.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// The parts of a node's protocol.
-#[derive(Debug)]
-pub struct Parts {
-    /// The node's name, by which other members know it.
-    pub node: Arc<str>,
-    /// The intake that the node's cache asks; made with the log.
-    pub intake: Arc<Intake>,
-    /// The members; `None` if no one can ask for receipts.
-    pub members: Option<Arc<dyn Members>>,
-    /// The facts that this node reports to the other members, for comparison; `None` to report
-    /// nothing.
-    pub facts: Option<MemberFacts>,
-    /// The carrier of the cache's invalidations; `None` if there are no other nodes.
-    pub carrier: Option<Arc<Carrier>>,
-    /// The node's cache.
-    pub cache: Cache,
-    /// The entities whose rows this node knows.
-    pub schemas: Vec<&'static Schema>,
-    /// The handlers.
-    pub announce: Arc<dyn Announce>,
-    /// The observer.
-    pub observe: Arc<dyn Observe>,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Where tasks run.
-    pub spawn: Arc<dyn Spawn>,
-    /// The source of randomness for ids and jitter.
-    pub entropy: Arc<dyn Entropy>,
-    /// The settings.
-    pub settings: ClusterSettings,
-}
 
 /// The protocol of one node. Clones are handles of the same protocol; its tasks end when the last
 /// handle is dropped.
@@ -185,14 +148,14 @@ impl Protocol {
         })
     }
 
-    /// Starts the task that passes the contents of the log to [`Announce::told`]. Call it once, if
-    /// anything may watch.
+    /// Starts the task that passes the contents of the log to
+    /// [`Announce::told`](crate::Announce::told). Call it once, if anything may watch.
     pub fn tell(&self) {
         let task = start(&self.shared, "teller", tell::run(Arc::clone(&self.shared)));
         self._tasks.0.lock().push(task);
     }
 
-    /// Returns the gate that the cache asks through its [`Intake`].
+    /// Returns the gate that the cache asks through its [`Intake`](crate::Intake).
     #[must_use]
     pub fn gate(&self) -> &Arc<Gate> {
         &self.shared.gate

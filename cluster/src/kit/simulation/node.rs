@@ -32,7 +32,7 @@ use crate::{
     faults::{Rule, removed},
     intake::Intake,
     kit::model::Writing,
-    node::protocol::{Parts, Protocol},
+    node::{parts::Parts, protocol::Protocol},
     settings::ClusterSettings,
 };
 

@@ -22,7 +22,7 @@ use crate::{
     announce::{Announce, Handling, Quiet},
     intake::Intake,
     kit::{Durability, Form, MemoryLog, ModelStore, Writing},
-    node::protocol::{Parts, Protocol},
+    node::{parts::Parts, protocol::Protocol},
     settings::ClusterSettings,
 };
 
