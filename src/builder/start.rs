@@ -4,6 +4,15 @@
 //! declared before the log is followed, which hands changes to them; and the store is attached when
 //! there is something that its commits go to.
 
+// What every step needs, and what can be checked before the first. Must not know the steps.
+mod ground;
+
+// The bus and the channels of the node. Must not know the log.
+mod bus;
+
+// The logs that the node follows.
+mod cluster;
+
 use std::{
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
@@ -11,27 +20,23 @@ use std::{
 
 use futures_util::future::{Either, select};
 use tidings_cache::Cache;
-use tidings_cluster::{Carrier, ClusterSettings, Intake, SealedWakes};
-use tidings_core::{
-    BoxError, OnDelete, Schema, check_all,
-    clock::Clock,
-    log::{ApartNeeds, Gap, KeptLog, Log, LogApart, LogError, Members},
-    spawn::{Spawn, TokioSpawn},
-};
-use tidings_events::{MAX_WORKERS, WorkerEvents};
-use tidings_store::{Attachment, ChangeSink, LogNeeds, Store};
+use tidings_core::clock::Clock;
+use tidings_store::{Attachment, ChangeSink};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::{LOG_RETENTIONS, NodeBuilder};
+use self::{
+    bus::Bus,
+    cluster::{Cluster, Logs},
+    ground::Ground,
+};
+use super::NodeBuilder;
 use crate::{
-    changes::{Changes, Channels, GAP, Gaps},
-    cluster_channel::ForAllChannels,
+    changes::Changes,
     error::StartError,
-    expiry, facts,
+    expiry,
     feed::{Feed, Keeps},
-    follow::{Following, Wiring},
+    follow::Following,
     node::{Node, Shared},
     positions::Positions,
     progress::Progress,
@@ -41,8 +46,6 @@ use crate::{
 
 /// How long a start waits for the log before it goes on without.
 const LOG_DEADLINE: Duration = Duration::from_secs(5);
-/// How often it is looked whether every write is recorded.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// How long a start that did not succeed takes at most to take leave of the other nodes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -199,245 +202,6 @@ async fn run(node: &Node, builder: &NodeBuilder, runtime: &Handle) -> Result<(),
     Ok(())
 }
 
-/// What every step of the start needs.
-struct Ground {
-    node_id: String,
-    runtime: Handle,
-    spawn: Arc<dyn Spawn>,
-    clock: Arc<dyn Clock>,
-    settings: ClusterSettings,
-    /// The entities with a table.
-    schemas: Vec<&'static Schema>,
-    /// The schemas without a table.
-    recorded: Vec<&'static Schema>,
-}
-
-impl Ground {
-    /// Checks what can be checked without asking anything.
-    fn of(builder: &mut NodeBuilder) -> Result<Self, StartError> {
-        if !(1..=MAX_WORKERS).contains(&builder.workers) {
-            return Err(StartError::Workers(builder.workers));
-        }
-
-        let runtime = match builder.runtime.take() {
-            Some(runtime) => runtime,
-            None => Handle::try_current().map_err(|_| StartError::NoRuntime)?,
-        };
-        let schemas: Vec<&'static Schema> = builder.entities.iter().map(|it| it.schema).collect();
-        check_all(&schemas)?;
-        let recorded: Vec<_> = builder.recorded.iter().map(|it| it.schema).collect();
-        check_recorded(&recorded)?;
-
-        let node_id = builder.node_id.take();
-        let settings = std::mem::take(&mut builder.log);
-        let ground = Self {
-            node_id: node_id.unwrap_or_else(|| Uuid::new_v4().to_string()),
-            spawn: Arc::new(TokioSpawn::new(runtime.clone())),
-            runtime,
-            clock: Arc::clone(&builder.clock),
-            settings: settings.handler_deadline(builder.handler_deadline),
-            schemas,
-            recorded,
-        };
-        check_all(&ground.heard())?;
-        builder.audit.check().map_err(StartError::Audit)?;
-
-        Ok(ground)
-    }
-
-    /// Returns all entities whose changes the node hears of.
-    fn heard(&self) -> Vec<&'static Schema> {
-        [self.schemas.as_slice(), &self.recorded].concat()
-    }
-}
-
-/// Refuses what an entity without a table cannot do: no one finds its rows by what they refer to.
-fn check_recorded(recorded: &[&'static Schema]) -> Result<(), StartError> {
-    for schema in recorded {
-        for field in schema.fields() {
-            let Some(foreign) = field.reference() else {
-                continue;
-            };
-
-            if foreign.on_delete != OnDelete::Restrict || foreign.evict_on_update {
-                let (entity, field, parent) = (schema.name(), field.name(), &foreign.entity);
-                return Err(refused(format!(
-                    "{entity} is recorded and has no table, so its rows cannot go with those of \
-                     {parent}: leave on_delete and on_update out of {field}, and record what \
-                     becomes of them"
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The node's side of its store's log, and of the cluster.
-struct Cluster {
-    members: Option<Arc<dyn Members>>,
-    carrier: Option<Arc<Carrier>>,
-    /// Where wake-ups name keys: they wait for the cluster's key.
-    sealed: Option<Arc<SealedWakes>>,
-    log: Option<Followed>,
-}
-
-/// A log that is to be followed.
-struct Followed {
-    log: Arc<dyn KeptLog>,
-    /// The same log, for readers that come back.
-    history: Arc<dyn KeptLog>,
-    intake: Arc<Intake>,
-}
-
-/// The logs of the node's store, or of the stream that it has in place of one.
-struct Logs {
-    members: Option<Arc<dyn Members>>,
-    /// The log that the node follows, and the same log for readers that come back.
-    log: Option<(Arc<dyn KeptLog>, Arc<dyn KeptLog>)>,
-}
-
-impl Logs {
-    fn of(builder: &mut NodeBuilder, ground: &Ground) -> Result<(Store, Self), StartError> {
-        match (builder.store.take(), builder.stream.take()) {
-            (Some(_), Some(_)) => Err(refused(
-                "a node has a store or a stream: beside a store the stream's server can carry \
-                 wake-ups (NodeBuilder::wake_by)",
-            )),
-            (Some(store), None) => {
-                let logs = Self::of_store(&store, ground);
-                Ok((store, logs))
-            }
-            (None, Some(stream)) => Self::of_stream(&*stream, ground),
-            (None, None) => Err(StartError::NoStore),
-        }
-    }
-
-    fn of_store(store: &Store, ground: &Ground) -> Self {
-        let bound = ground.settings.bound();
-        let needs = LogNeeds {
-            node: ground.node_id.as_str().into(),
-            schemas: ground.schemas.clone(),
-            recorded: ground.recorded.clone(),
-            look: bound.map_or(LOOK, |bound| LOOK.min(bound / 3)),
-            clock: Arc::clone(&ground.clock),
-            spawn: Arc::clone(&ground.spawn),
-        };
-        let members = store.members(&needs);
-        let history = store.log(needs.clone());
-        Self {
-            members,
-            log: store.log(needs).zip(history),
-        }
-    }
-
-    fn of_stream(stream: &dyn LogApart, ground: &Ground) -> Result<(Store, Self), StartError> {
-        let needs = ApartNeeds {
-            node: ground.node_id.as_str().into(),
-            schemas: ground.heard(),
-            clock: Arc::clone(&ground.clock),
-            spawn: Arc::clone(&ground.spawn),
-        };
-        let failed = |error: LogError| StartError::Log(error.into());
-        let members = stream.members(&needs).map_err(failed)?;
-        let history = stream.open(&needs).map_err(failed)?;
-        let log = stream.open(&needs).map_err(failed)?;
-        let store = Store::without_tables(stream.engine(), Arc::clone(&history), stream.key());
-        let logs = Self {
-            members: Some(members),
-            log: Some((log, history)),
-        };
-        Ok((store, logs))
-    }
-}
-
-impl Cluster {
-    fn of(
-        builder: &mut NodeBuilder,
-        ground: &Ground,
-        store: &Store,
-        logs: Logs,
-    ) -> Result<Self, StartError> {
-        let Logs { members, log } = logs;
-        let wakes = builder.wakes.take();
-        if wakes.is_some() && (members.is_none() || store.engine() != "postgres") {
-            return Err(refused("wake_by needs a cluster in a PostgreSQL database"));
-        }
-        if log.is_none() && !ground.recorded.is_empty() {
-            let needed = "recorded_entity needs a store that keeps a log: open it with Logging::On";
-            return Err(refused(needed));
-        }
-
-        // The wake-ups of processes on one file are a file's growth, and name nothing.
-        let names_keys = members.is_some() && store.engine() == "postgres";
-        let mut sealed = None;
-        let log = log.map(|(log, history)| {
-            let mut read = Arc::clone(&log) as Arc<dyn Log>;
-            if names_keys {
-                let wakes = sealed.insert(Arc::new(SealedWakes::new(read, wakes)));
-                read = Arc::clone(wakes) as _;
-            }
-
-            let clock = Arc::clone(&ground.clock);
-            Followed {
-                log,
-                history,
-                intake: Intake::new(read, clock, &ground.settings),
-            }
-        });
-        let node = || ground.node_id.as_str().into();
-        Ok(Self {
-            carrier: members.is_some().then(|| Carrier::new(node())),
-            members,
-            sealed,
-            log,
-        })
-    }
-
-    /// Starts to follow the log, if there is one.
-    fn follow(
-        &mut self,
-        builder: &NodeBuilder,
-        ground: &Ground,
-        bus: &Bus,
-        feed: &Feed,
-    ) -> Result<Option<Following>, StartError> {
-        let Some(logs) = self.log.take() else {
-            return Ok(None);
-        };
-        let retention = builder.retention;
-        if !(LOG_RETENTIONS.0..=LOG_RETENTIONS.1).contains(&retention) {
-            let message = format!("log_retention is {retention:?}; it must be 10 s to 30 days");
-            return Err(refused(message));
-        }
-
-        let heard = ground.heard();
-        let following = Following::start(Wiring {
-            node: ground.node_id.as_str().into(),
-            log: logs.log,
-            history: logs.history,
-            members: self.members.take(),
-            facts: facts::of(&ground.schemas, &ground.recorded, retention),
-            intake: logs.intake,
-            carrier: self.carrier.take(),
-            channels: bus.channels.clone(),
-            for_all: bus.for_all.clone(),
-            schemas: heard,
-            gaps: bus.gaps.clone(),
-            feed: feed.clone(),
-            clock: Arc::clone(&ground.clock),
-            spawn: Arc::clone(&ground.spawn),
-            settings: ground.settings.clone(),
-        });
-        let following = following.map_err(|error| StartError::Log(error.into()))?;
-        Ok(Some(following))
-    }
-}
-
-/// Refuses what the log was asked to do.
-fn refused(message: impl Into<BoxError>) -> StartError {
-    StartError::Log(message.into())
-}
-
 /// Builds the cache, which asks the log what it may keep.
 fn cache(
     builder: &mut NodeBuilder,
@@ -462,40 +226,4 @@ fn cache(
     cache
         .build()
         .map_err(|error| StartError::Cache(error.into()))
-}
-
-/// The bus, and the channels of the node on it.
-struct Bus {
-    events: WorkerEvents,
-    channels: Channels,
-    for_all: ForAllChannels,
-    gaps: Gaps,
-}
-
-impl Bus {
-    fn of(builder: &mut NodeBuilder, ground: &Ground, cache: &Cache) -> Result<Self, StartError> {
-        let refused = |error: BoxError| StartError::Events(error);
-        let events = std::mem::replace(&mut builder.events, WorkerEvents::builder())
-            .workers(builder.workers)
-            .clock(Arc::clone(&ground.clock))
-            .runtime(ground.runtime.clone())
-            .build()
-            .map_err(|error| refused(error.into()))?;
-
-        let all = builder.entities.iter().chain(&builder.recorded);
-        let declared = all.map(|it| (it.schema, it.declare));
-        let channels = Channels::declare(declared, &events, cache.clone())
-            .map_err(|error| refused(error.into()))?;
-        let for_all = ForAllChannels::declare(&builder.for_all, &events)
-            .map_err(|error| refused(error.into()))?;
-        let told = events.declare_opaque::<Gap>(GAP.0, GAP.1);
-        let told = told.map_err(|error| refused(error.into()))?;
-        let gaps = Gaps::new(std::mem::take(&mut builder.gaps), Some(told));
-        Ok(Self {
-            events,
-            channels,
-            for_all,
-            gaps,
-        })
-    }
 }
