@@ -254,8 +254,8 @@ pub enum Error {
     /// Tables in the database do not fit the schemas, and a node cannot make them fit at its start
     /// without touching existing data. A migration may be able to.
     #[error(
-        "the database does not fit the schemas: {}; `tidings migrate apply` fixes this (in your own \
-         program: `Migrations::apply`)",
+        "the database does not fit the schemas: {}; `tidings migrate plan` shows whether `tidings \
+         migrate apply` can fix this (in your own program: `Migrations`)",
         differences.join("; ")
     )]
     Incompatible {

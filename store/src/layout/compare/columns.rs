@@ -34,7 +34,11 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         } else if self.depth == Depth::Start {
             self.impossible(difference);
             return Ok(());
-        } else if !field.is_primary_key() && self.rows(None).await? == 0 {
+        } else if field.is_primary_key() {
+            let why = format!("{difference}, and no migration adds a column of the primary key");
+            self.findings.push(Finding::impossible(why));
+            return Ok(());
+        } else if self.rows(None).await? == 0 {
             Need::Mending
         } else {
             let rows = in_words(self.rows(None).await?);

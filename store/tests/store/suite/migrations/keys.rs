@@ -53,6 +53,17 @@ async fn a_plan_that_would_change_a_primary_key_is_refused_and_named() {
     let expected = "boxes.tenant is part of the primary key, and the schema does not know it";
     assert!(told.iter().any(|it| it == expected), "{told:?}");
 
+    let more = Field::of::<i64>("shelf").primary_key();
+    let boxes_on_shelves = Schema::builder("boxes")
+        .field(Field::of::<i64>("id").primary_key())
+        .field(Field::of::<i64>("tenant").primary_key())
+        .field(Field::of::<i64>("place"))
+        .field(more);
+    let told = obstacles(&place, leak(boxes_on_shelves)).await;
+    let expected = "boxes lacks the column shelf, which is required, and no migration adds a \
+                    column of the primary key";
+    assert!(told.iter().any(|it| it == expected), "{told:?}");
+
     let store = Store::open(&place.url).await.unwrap();
     let refused = Fixture::attach(store, &[boxes(&["id"])]).await;
     assert!(
