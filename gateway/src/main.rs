@@ -155,6 +155,9 @@ enum Advice {
     },
 }
 
+/// How the advice gives the admin token to curl.
+const BEARER: &str = " -H \"Authorization: Bearer $TIDINGS_ADMIN_TOKEN\"";
+
 /// Prints where it listens, and on the first start what to try.
 fn announce(gateway: &Gateway, advice: Advice) {
     let (proxy, admin) = (gateway.proxy_address(), gateway.admin_address());
@@ -165,13 +168,18 @@ fn announce(gateway: &Gateway, advice: Advice) {
 
     if let Advice::FirstKey { token, name } = advice {
         let (proxy, admin) = (reachable(proxy), reachable(admin));
-        let token = if token {
-            " -H \"Authorization: Bearer $TIDINGS_ADMIN_TOKEN\""
-        } else {
-            ""
+        let is_set = |name: &str| std::env::var_os(name).is_some();
+        let (token, hint) = match token {
+            false => ("", ""),
+            true if is_set("TIDINGS_ADMIN_TOKEN_FILE") => (
+                " -H \"Authorization: Bearer $(cat $TIDINGS_ADMIN_TOKEN_FILE)\"",
+                "",
+            ),
+            true if is_set("TIDINGS_ADMIN_TOKEN") => (BEARER, ""),
+            true => (BEARER, " (with the admin token in TIDINGS_ADMIN_TOKEN)"),
         };
         text.push_str(&format!(
-            "\nNo one has a key yet. To create one, use it, revoke it and see it refused:\n\n\
+            "\nNo one has a key yet. To create one, use it, revoke it and see it refused{hint}:\n\n\
              \x20 curl{token} http://{admin}/consumers -d username=bob\n\
              \x20 curl{token} http://{admin}/consumers/bob/key-auth -d key=abcd\n\
              \x20 curl http://{proxy}/ -H '{name}: abcd'\n\

@@ -30,7 +30,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, Method, header, uri::Authority};
 use hyper::body::Incoming;
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
@@ -330,6 +330,17 @@ fn span(head: &http::request::Parts, peer: &Peer) -> Span {
     )
 }
 
+/// Returns whether a `Host` header names a host and perhaps a port; it may be empty. What does not
+/// would reach the upstream, which may read it another way.
+fn is_host(value: &HeaderValue) -> bool {
+    let Ok(authority) = Authority::try_from(value.as_bytes()) else {
+        return value.is_empty();
+    };
+    let port = authority.as_str().strip_prefix(authority.host());
+    let digits = port.map(|port| port.strip_prefix(':').unwrap_or(port));
+    digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// Refuses what hyper lets pass and no proxy may pass on.
 #[expect(
     clippy::result_large_err,
@@ -342,7 +353,11 @@ fn well_formed(head: &http::request::Parts, kinds: Kinds) -> Result<(), Response
 
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
-    if second.is_some() || (first.is_none() && head.version == http::Version::HTTP_11) {
+    let is_valid = match first {
+        Some(host) => second.is_none() && is_host(host),
+        None => head.version != http::Version::HTTP_11,
+    };
+    if !is_valid {
         return Err(Refusal::Hosts.answer());
     }
 

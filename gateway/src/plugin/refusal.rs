@@ -115,7 +115,7 @@ impl Refusal {
                 "X-Tidings-After is not one position that a write on this cluster has returned"
             }
             Self::Connect => "CONNECT is not supported",
-            Self::Hosts => "A request has exactly one Host header",
+            Self::Hosts => "A request has exactly one Host header, with a host and perhaps a port",
             Self::Coding => "The only transfer coding supported is chunked",
             Self::WebSocket => "WebSocket connections are not supported",
             Self::BodyUnreadable => "The request body cannot be read",

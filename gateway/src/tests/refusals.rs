@@ -25,8 +25,33 @@ fn a_corrupt_request_is_refused_in_our_form() {
             "GET /\u{1} HTTP/1.1\r\nHost: h\r\n\r\n",
             "GET / HTTP/1.1\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: user@a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a:port\r\n\r\n",
+            "GET / HTTP/1.0\r\nHost: a, b\r\n\r\n",
         ] {
             refused(&mut front.client().await, request, "400").await;
+        }
+    });
+}
+
+#[test]
+fn every_form_of_a_host_is_taken() {
+    on_one_thread(|| async {
+        let front = Front::start(&[]);
+        for host in [
+            "",
+            "h",
+            "h:80",
+            "127.0.0.1:8000",
+            "[::1]:8000",
+            "a_b.example",
+        ] {
+            let mut client = front.client().await;
+            let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            client.send(&request).await;
+            assert_eq!(client.message().await.status(), "200", "{host:?}");
         }
     });
 }
