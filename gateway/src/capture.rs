@@ -1,7 +1,7 @@
 //! `tidings capture install | remove | status`: the triggers that record every program's writes.
 //!
-//! Exit status: 0, 1 where `status` finds that something would be missed, 2 where the call is wrong
-//! or refused, 3 where the database cannot be reached.
+//! Exit status: 0; 1 if `status` finds that writes would be missed; 2 if the call is wrong or
+//! refused; 3 if the database cannot be reached.
 
 use std::{
     io::{self, Write as _},
@@ -105,7 +105,7 @@ impl Installer {
                 Ok(installer.install(&schemas, InstallOptions { wake }).await?)
             }
             Self::Sqlite(_) if wake != Wake::Poll => Err(Failure::wrong_use(
-                "--notify is of a PostgreSQL database: nodes look into a file by themselves",
+                "--notify needs a PostgreSQL database: nodes check a SQLite file by themselves",
             )),
             Self::Sqlite(installer) => Ok(installer.install(&schemas).await?),
         }
@@ -188,8 +188,8 @@ pub(crate) fn schemas() -> Vec<&'static Schema> {
     ]
 }
 
-/// Returns the address, from the flag, the variable, or the file that a variable names; or what is
-/// wrong with these.
+/// Returns the database's address from the flag, the variable or the file that a variable names, or
+/// an error that says what is wrong with them.
 pub(crate) fn database(matches: &ArgMatches) -> Result<String, String> {
     if let Some(url) = matches.get_one::<String>("database") {
         return Ok(url.clone());

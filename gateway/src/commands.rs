@@ -15,7 +15,7 @@ mod ended;
 mod words;
 // Output: tables, JSON, colours.
 mod output;
-// Events from the bytes of a stream.
+// Server-sent events, parsed from the bytes of a stream.
 mod sse;
 // Requests to the admin side of a node.
 mod client;
@@ -33,7 +33,7 @@ mod doctor;
 mod keys;
 mod status;
 mod tail;
-// Scripts for shells; made from all of them.
+// Completion scripts for shells; made from all other commands.
 mod completions;
 
 use std::{ffi::OsString, future::Future, pin::Pin, process::ExitCode};
@@ -106,8 +106,8 @@ const COMMANDS: &[Entry] = &[
     },
 ];
 
-/// Runs the command that the arguments name, and returns the program's exit status; none if they
-/// name none, or `serve`.
+/// Runs the command that the arguments name, and returns the program's exit status; `None` if they
+/// name no command, or `serve`.
 #[must_use]
 pub fn command(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let arguments = Settings::arguments(arguments);
@@ -137,8 +137,8 @@ fn whole() -> Command {
     Settings::command().subcommands(commands)
 }
 
-/// Names an option of `serve` that is in front of another command, which would not heed it. (The
-/// parser does not tell where an option was, if the command has one of its name.)
+/// Returns the message about an option of `serve` that precedes another command, which would ignore
+/// it. (The parser does not say where an option was if the command has one of the same name.)
 fn misplaced(arguments: &[OsString], command: &str) -> Option<String> {
     let words = arguments.iter().skip(1).map(|it| it.to_string_lossy());
     let mut before = words.take_while(|word| word != command);

@@ -71,12 +71,12 @@ impl WorkerCounts {
         tick(&self.upstream_connections);
     }
 
-    /// Counts what has come of a request's body.
+    /// Counts received bytes of a request's body.
     pub(crate) fn body_came(&self, bytes: usize) {
         add(&self.body_bytes_in, bytes as u64);
     }
 
-    /// Counts what goes out of an answer's body.
+    /// Counts sent bytes of an answer's body.
     pub(crate) fn body_goes(&self, bytes: usize) {
         add(&self.body_bytes_out, bytes as u64);
     }
@@ -86,7 +86,7 @@ impl WorkerCounts {
     }
 }
 
-/// Adds to a count. There is one writer, so that nothing is lost between the two.
+/// Adds to a count. There is one writer, so nothing is lost between the load and the store.
 fn add(count: &AtomicU64, more: u64) {
     count.store(count.load(Relaxed).wrapping_add(more), Relaxed);
 }
@@ -102,7 +102,7 @@ impl Counts {
         }
     }
 
-    /// Returns a worker's own.
+    /// Returns the counters of one worker.
     pub(crate) fn worker(&self, id: usize) -> Option<Arc<WorkerCounts>> {
         self.workers.get(id).cloned()
     }

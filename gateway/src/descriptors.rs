@@ -1,4 +1,4 @@
-//! How many files the process may have open, and what connections may take of them.
+//! The limit on open files, and the share of it that connections may use.
 //!
 //! Connections of clients leave a reserve: the database, the event loops and the admin side need
 //! descriptors too, and an operator must be able to reach the admin side just when there are too
@@ -9,11 +9,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// The reserve for everything that is not a client's connection, unless a quarter of the limit is
 /// less.
 const RESERVE: u64 = 256;
-/// Beyond this a limit is no limit.
+/// A limit above this counts as none.
 const UNLIMITED: u64 = 1 << 20;
 
-/// Raises the limit to what the process may have without further rights, as other servers do. A
-/// process that may not goes on with what it has.
+/// Raises the limit as far as the process may without further rights, as other servers do. If that
+/// fails, the process keeps its limit.
 pub fn raise() {
     let limits = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -31,7 +31,7 @@ pub(crate) fn most_connections() -> usize {
     connections(limit())
 }
 
-/// Returns half of that: a request that is passed on has a connection to the upstream too.
+/// Returns half of that, because a forwarded request has a connection to the upstream too.
 pub(crate) fn default_connections() -> usize {
     (most_connections() / 2).max(1)
 }

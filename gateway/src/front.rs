@@ -24,7 +24,7 @@ use crate::{
 enum Phase {
     Starting,
     Serving,
-    /// Accept no more, and finish what runs until then.
+    /// Accept no more, and finish running requests by then.
     Draining(Instant),
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Director {
     running: Option<mpsc::Sender<Infallible>>,
 }
 
-/// Gives tasks their [`Cue`]. Holding one keeps no drain waiting: `init_worker` hooks live as long
+/// Gives tasks their [`Cue`]. Holding this does not delay a drain: `init_worker` hooks live as long
 /// as their node.
 #[derive(Clone, Debug)]
 pub(crate) struct Cues {
@@ -107,14 +107,14 @@ impl Cue {
     }
 
     async fn stopped(&mut self) {
-        // An error is a director that is gone, which says the same.
+        // An error means that the director is gone, which also ends everything.
         let _ = self
             .phase
             .wait_for(|phase| matches!(phase, Phase::Draining(_)))
             .await;
     }
 
-    /// Returns until when running requests may go on; now if the director is gone.
+    /// Returns the deadline of running requests; now if the director is gone.
     fn deadline(&self) -> Instant {
         match *self.phase.borrow() {
             Phase::Draining(until) => until,
@@ -138,7 +138,7 @@ pub(crate) async fn serve_proxy(
     let connections = Connections::new(limits.clone());
     let swept = Rc::clone(&proxy);
 
-    // A pool is swept at every eighth look: its limits are longer than the clients'.
+    // The pool is swept at every eighth check, because its limits are longer than the clients'.
     let looks = Cell::new(0_u8);
     let watch = Arc::clone(&connections).watch(move || {
         looks.set(looks.get().wrapping_add(1));
@@ -202,8 +202,8 @@ pub(crate) fn serve_admin(
                 let state = Arc::clone(&state);
                 async move {
                     let answer = answer.await?;
-                    // The admin API's bodies are whole, and written with their heads, but for those
-                    // that go on.
+                    // The admin API's bodies are complete, and written with their heads, except for
+                    // endless streams.
                     if answer.extensions().get::<Unending>().is_none() {
                         return Ok::<_, Infallible>(answer);
                     }

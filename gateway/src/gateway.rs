@@ -38,9 +38,9 @@ use crate::{
     settings::KeyNames,
 };
 
-/// The most of the time to end that is kept for the node once no request runs any more.
+/// The most of the drain timeout that is reserved for the node itself, after the last request.
 const NODE_SHUTDOWN: Duration = Duration::from_secs(1);
-/// The least time that each step of the end gets, however late it is.
+/// The least time that each step of the shutdown gets, however late it is.
 const LEAST: Duration = Duration::from_millis(100);
 
 /// A running gateway. If it is dropped, it stops by itself; [`shutdown`](Self::shutdown) is the
@@ -256,7 +256,7 @@ impl GatewayBuilder {
     /// See [`Gateway::start`].
     pub async fn start(self) -> Result<Gateway, StartError> {
         let started = self.start_unless(std::future::pending()).await?;
-        started.ok_or_else(|| StartError::new("the start was stopped", "nothing else was to be"))
+        started.ok_or_else(|| StartError::new("the start was stopped", "without a request to stop"))
     }
 
     /// Starts the gateway unless another future resolves first, for example a signal to stop. In

@@ -6,9 +6,9 @@
 //! lines at a time, with a count of the rest. So neither a stalled log nor a flood of failures
 //! holds up a request or the end of the program.
 
-// The queue and its thread; knows nothing of what a line is.
+// The queue and its thread; knows nothing about the content of a line.
 mod sink;
-// How often one place may write; knows no line either.
+// How often one place may write; does not know the content of a line either.
 mod repeats;
 
 use std::{io::IsTerminal, sync::Arc, time::Duration};
@@ -27,7 +27,7 @@ pub(crate) use self::sink::Sink;
 use self::repeats::Repeats;
 use crate::settings::{LogFormat, Settings};
 
-/// The log of the program, for access lines and its own few words too. Clones share it.
+/// The log of the program, for access lines and its own few messages too. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Log {
     sink: Sink,
@@ -47,7 +47,7 @@ impl Log {
         let writer = sink.clone();
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(BoxMakeWriter::new(move || writer.clone()))
-            // Its own words about a line that could not be written would go to standard error
+            // Its own errors about a line that could not be written would go to standard error
             // directly.
             .log_internal_errors(false)
             .with_ansi(std::io::stderr().is_terminal());

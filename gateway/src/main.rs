@@ -113,7 +113,7 @@ async fn serve(settings: Settings, log: &Log, signals: &mut Signals) -> Result<(
     Ok(())
 }
 
-/// Reads the settings again; those that cannot change in flight stay, and are named.
+/// Reads the settings again; the log names those that apply only at the next start.
 fn reload(gateway: &Gateway, current: &mut Settings) {
     notify(tidings_gateway::State::Reloading);
     match Settings::from_process() {
@@ -158,7 +158,7 @@ enum Advice {
 /// How the advice gives the admin token to curl.
 const BEARER: &str = " -H \"Authorization: Bearer $TIDINGS_ADMIN_TOKEN\"";
 
-/// Prints where it listens, and on the first start what to try.
+/// Prints the addresses, and on the first start what to try.
 fn announce(gateway: &Gateway, advice: Advice) {
     let (proxy, admin) = (gateway.proxy_address(), gateway.admin_address());
     let mut text = format!("proxy listening on {proxy}\nadmin listening on {admin}\n");
@@ -188,15 +188,15 @@ fn announce(gateway: &Gateway, advice: Advice) {
         ));
     }
 
-    // On a thread of its own, because standard output may be a pipe that no one empties; and
-    // without a word about a failure, because no one may be reading.
+    // On a thread of its own, because standard output may be a pipe that no one empties. A failure
+    // is ignored, because no one may be reading.
     std::thread::spawn(move || {
         let mut out = io::stdout().lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     });
 }
 
-/// Returns the address to use from this machine where one listens on all.
+/// Returns an address that reaches a listener from this machine: loopback if it listens on all.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {

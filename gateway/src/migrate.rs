@@ -1,8 +1,8 @@
-//! `tidings migrate plan | apply`: the tables as this program's entities ask for them.
+//! `tidings migrate plan | apply`: changes the tables to what this program's entities ask for.
 //!
-//! Exit status: 0; 1 where `apply` refuses (values would be lost, a node that runs is in the way,
-//! no migration can mend the tables, the database refuses a statement) and nothing was changed; 2
-//! where the call is wrong; 3 where the database cannot be reached, or fails.
+//! Exit status: 0; 1 if `apply` refuses and changes nothing (values would be lost, a running node
+//! is in the way, no migration can mend the tables, the database refuses a statement); 2 if the
+//! call is wrong; 3 if the database cannot be reached, or fails.
 
 use std::{
     io::{self, Write as _},
@@ -52,7 +52,7 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
         Err(Failure::Use(message)) => (WRONG_USE, message),
         Err(Failure::Store(error)) => (status_of(&error), in_one_line(&error)),
     };
-    // A reader that has gone is no reason to end otherwise.
+    // A reader that has gone does not change the exit status.
     let _ = writeln!(io::stderr(), "tidings: {message}");
     ExitCode::from(status)
 }

@@ -1,7 +1,7 @@
 //! Messages to the service manager that started the program (systemd's `sd_notify` protocol).
 //!
 //! Each is a datagram to the socket that `NOTIFY_SOCKET` names; without the variable nothing is
-//! sent. A message that cannot be sent is worth no more than a line in the log.
+//! sent. If a message cannot be sent, the log says so and the program goes on.
 
 use std::{
     ffi::OsStr,
@@ -34,7 +34,7 @@ pub fn notify(state: State) {
         return;
     };
     if let Err(error) = send(&socket, &message(state)) {
-        tracing::warn!(error = %Chain(&error), ?state, "the service manager could not be told");
+        tracing::warn!(error = %Chain(&error), ?state, "the service manager could not be notified");
     }
 }
 
@@ -56,7 +56,7 @@ fn send(socket: &OsStr, message: &str) -> io::Result<()> {
         _ => SocketAddr::from_pathname(socket)?,
     };
     let sender = UnixDatagram::unbound()?;
-    // A manager that does not read is no reason to wait.
+    // A manager that does not read must not make the program wait.
     sender.set_nonblocking(true)?;
     sender.send_to_addr(message.as_bytes(), &address)?;
     Ok(())

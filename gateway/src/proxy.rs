@@ -19,7 +19,7 @@ mod upstream_body;
 mod upstream;
 // Requests that ask for nothing older than a write.
 mod after;
-// The upstream that is built in.
+// The built-in upstream.
 mod echo;
 // A line for each request.
 mod access;
@@ -223,7 +223,7 @@ impl Proxy {
         Ok(response)
     }
 
-    /// Counts an answer, and writes it where that is asked for.
+    /// Counts an answer, and writes it to its span and the access log if these are on.
     fn note(&self, span: &Span, asked: Option<&Asked>, answered: &Answered) {
         let status = answered.status;
         self.counts
@@ -272,7 +272,8 @@ impl Proxy {
                     Err(_) => Refusal::BodyUnreadable.answer(),
                 }
             }
-            // Boxed: it is the largest part of a request's future, which is moved a few times.
+            // Boxed: it would be the largest part of a request's future, which is moved a few
+            // times.
             Target::Upstream(upstream) => Box::pin(upstream.forward(request, body, peer)).await,
         }
     }
@@ -302,7 +303,7 @@ impl Proxy {
             request.keep_claims(claims);
         }
 
-        // The map would grow twice, once under the plugins' hands and once for X-Forwarded-*.
+        // Otherwise the map would grow twice, once in the plugins and once for X-Forwarded-*.
         request.headers_mut().reserve(ADDED_HEADERS);
 
         for plugin in &self.plugins {
@@ -341,7 +342,7 @@ fn is_host(value: &HeaderValue) -> bool {
     digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Refuses what hyper lets pass and no proxy may pass on.
+/// Refuses requests that hyper accepts but that no proxy may forward.
 #[expect(
     clippy::result_large_err,
     reason = "a refusal is the answer itself, moved once; boxing it would cost an allocation"
@@ -365,8 +366,8 @@ fn well_formed(head: &http::request::Parts, kinds: Kinds) -> Result<(), Response
         return Ok(());
     }
 
-    // hyper undoes "chunked"; what another coding has done to the body would reach the upstream
-    // unsaid.
+    // hyper undoes "chunked". A body in another coding would reach the upstream without a word
+    // about the coding.
     if forward::is_coded(&head.headers) {
         return Err(Refusal::Coding.answer());
     }

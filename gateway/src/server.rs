@@ -4,10 +4,10 @@
 //! # One listening socket
 //!
 //! Every worker accepts for itself, from its own duplicate of one listening socket. The
-//! alternative, a socket per worker under `SO_REUSEPORT`, was left aside for four reasons: the
-//! kernel hands a connection to a socket for good, so one worker that is held up by a slow handler
-//! would hold up its share of the new clients too; what is queued at a worker's socket is lost when
-//! it closes; any other program of the same user could join the port unnoticed, before or after the
+//! alternative, a socket per worker under `SO_REUSEPORT`, was rejected for four reasons: the kernel
+//! hands a connection to a socket for good, so one worker that is held up by a slow handler would
+//! hold up its share of the new clients too; what is queued at a worker's socket is lost when it
+//! closes; any other program of the same user could join the port unnoticed, before or after the
 //! start; and a hash over few connections is lopsided. What `SO_REUSEPORT` gives for nothing, an
 //! even spread, is done by [`Seats`]: a worker lets one that has fewer connections (or, of equals,
 //! has accepted fewer so far) go first, though not for longer than a moment. The price is that all
@@ -15,8 +15,8 @@
 //!
 //! # Time limits
 //!
-//! Connections carry a mark in coarse time instead of a timer, and one task per worker looks at all
-//! marks now and then ([`Connections::watch`]). A request pays two plain stores for it.
+//! Connections carry a mark in coarse time instead of a timer, and one task per worker checks all
+//! marks periodically ([`Connections::watch`]). This costs a request two plain stores.
 
 // The state of one connection, as its time limits see it.
 mod connection;

@@ -137,7 +137,7 @@ impl Settings {
         source::without_password(&self.database)
     }
 
-    /// Returns how nodes hear of each other's changes: the value that is set, or the default for
+    /// Returns how nodes learn of each other's changes: the value that is set, or the default for
     /// the database.
     #[must_use]
     pub fn cluster_engine(&self) -> Cluster {
@@ -161,7 +161,7 @@ impl Settings {
 
     fn check_cluster(&self) -> Result<(), String> {
         let on_postgres = || {
-            let reason = "this needs a database of PostgreSQL; --database names one of SQLite";
+            let reason = "this needs a PostgreSQL database; --database names a SQLite database";
             let fits = self.is_on_postgres();
             fits.then_some(()).ok_or_else(|| reason.to_owned())
         };
@@ -169,7 +169,7 @@ impl Settings {
         match &self.cluster {
             Some(Cluster::Postgres) => on_postgres(),
             Some(Cluster::Sqlite) if !self.is_on_a_file() => Err(
-                "this needs a database file of SQLite (--database sqlite://PATH), which several processes can open"
+                "this needs a SQLite file (--database sqlite://PATH), which several processes can open"
                     .to_owned(),
             ),
             Some(Cluster::None | Cluster::Sqlite) | None => Ok(()),
@@ -186,7 +186,7 @@ impl Settings {
         }
     }
 
-    /// Refuses two sides on one address. Port 0 is another one for each.
+    /// Refuses two sides on one address. Port 0 is a different port for each.
     fn check_addresses(&self, layers: &mut Layers<'_>) {
         let sides = [
             ("proxy-listen", Some(self.proxy_listen)),
@@ -203,7 +203,7 @@ impl Settings {
         }
     }
 
-    /// Refuses values that are allowed by themselves and not together.
+    /// Refuses values that are allowed alone but not together.
     fn check(&self, layers: &mut Layers<'_>) {
         self.check_addresses(layers);
         let address = self.admin_listen;

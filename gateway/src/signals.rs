@@ -1,4 +1,4 @@
-//! [`Signals`]: SIGTERM, SIGINT and SIGHUP, heard on a thread of their own.
+//! [`Signals`]: SIGTERM, SIGINT and SIGHUP, handled on a thread of their own.
 //!
 //! Everything else in the program may hang: a runtime whose threads wait for a database, a worker
 //! that waits for a lock. This thread waits for signals and the clock alone. It ends the process
@@ -21,7 +21,7 @@ use tokio::{
 
 /// The exit status that a shell reports for a program ended by SIGINT.
 const INTERRUPTED: i32 = 130;
-/// How long the end may take from the signal on.
+/// How long the shutdown may take, counted from the signal.
 const LONGEST_END: Duration = Duration::from_secs(10);
 
 /// An order that a signal gives.
@@ -96,18 +96,18 @@ async fn hear(
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            // With four that wait to be applied, one more would read the same file.
+            // If the queue is full, a waiting reload will read the same file.
             _ = hang_up.recv() => drop(orders.try_send(Order::Reload)),
         }
     }
 
-    // Without room, orders to reload are in front of it, and they end.
+    // If the queue is full, this waits until the orders to reload in front of it are done.
     let _ = tokio::join!(orders.send(Order::Stop), async {
         tokio::select! {
             _ = terminate.recv() => at_once(&log),
             _ = interrupt.recv() => at_once(&log),
             () = sleep(LONGEST_END) => {
-                log.say("tidings: stopped after 10s with something that hangs");
+                log.say("tidings: stopped after 10s although something still hangs");
                 process::exit(0);
             }
         }
@@ -116,7 +116,7 @@ async fn hear(
 
 fn at_once(log: &Log) {
     log.say("tidings: stopped at once by a second signal");
-    // A moment for that line, and no more: its reader may be what hangs.
+    // Only a moment for that line: its reader may be what hangs.
     log.flush(Duration::from_millis(50));
     process::exit(INTERRUPTED);
 }

@@ -3,11 +3,11 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use tidings::{Node, WarmEnd, WarmProgress};
 
-/// Reads entities into the cache. What fails is logged by the node and does not keep the gateway
-/// from serving.
+/// Reads entities into the cache. The node logs failures, which do not keep the gateway from
+/// serving.
 ///
-/// The spinner draws on standard error, and only if that is a terminal; elsewhere the log's lines
-/// tell.
+/// The spinner draws on standard error, and only if that is a terminal; elsewhere the log shows the
+/// progress.
 pub(crate) async fn up(node: &Node, entities: &[String]) {
     if entities.is_empty() {
         return;

@@ -1,4 +1,5 @@
-//! `tidings audit`: compares what a node has cached with the rows of its database, for a time.
+//! `tidings audit`: compares a node's cached entries with the rows of its database, for a given
+//! time.
 
 use std::time::Duration;
 
@@ -52,8 +53,8 @@ pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, 
     Ended::well_if(is_within_bound(&found)).after(written)
 }
 
-/// Returns whether what was found is no older than the node's bound; without a bound nothing may
-/// be.
+/// Returns whether the oldest inconsistency is within the node's bound; without a bound there must
+/// be none.
 fn is_within_bound(found: &Json) -> bool {
     let Some(oldest) = found["oldest_seconds"].as_f64() else {
         return found["inconsistent"] == 0;

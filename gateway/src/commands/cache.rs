@@ -1,4 +1,4 @@
-//! `tidings cache`: shows what a node has cached, and makes it forget.
+//! `tidings cache`: shows what a node has cached, and evicts it.
 
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ async fn forget(
     let (caller, output) = (&session.caller, session.output);
     let confirm = confirm(matches);
 
-    // Only what every node is to forget can be confirmed.
+    // Only an eviction on every node can be confirmed.
     let everywhere = matches.get_flag("cluster") || confirm.is_some();
     let query = match (everywhere, confirm) {
         (_, Some(confirm)) => format!("?cluster=true&confirm={}ms", confirm.as_millis()),

@@ -16,7 +16,7 @@ use super::{
 /// How many rows a page has.
 const PAGE: usize = 1_000;
 
-/// Lists what is cached, or what is of one entity.
+/// Lists the cached keys, all of them or those of one entity.
 pub(super) async fn list(session: &Session, entity: Option<&str>) -> Result<Ended, Failure> {
     let (caller, output) = (&session.caller, session.output);
     let path = format!("{}?size={PAGE}", caller.path(&["cache"]));
@@ -25,7 +25,7 @@ pub(super) async fn list(session: &Session, entity: Option<&str>) -> Result<Ende
     let mut names_said = false;
     while let Some(path) = next {
         let page = caller.get(&path).await?.body;
-        // A page may be empty and have a next one.
+        // An empty page need not be the last one.
         let rows = page["data"].as_array().map_or(&[][..], Vec::as_slice);
         match output.form {
             Form::Json => {
@@ -66,7 +66,7 @@ fn cells(row: &Json) -> Vec<Cell> {
     ]
 }
 
-/// Says why a key holds what it holds.
+/// Explains why a key holds its value.
 pub(super) async fn explain(session: &Session, path: &str) -> Result<Ended, Failure> {
     let (caller, output) = (&session.caller, session.output);
     let answer = caller.ask(Method::GET, path, None, Duration::ZERO).await?;

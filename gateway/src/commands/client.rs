@@ -23,9 +23,9 @@ use crate::settings::Client;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long an answer may take that waits for nothing.
+/// How long an answer may take if the request does not ask to wait.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long a stream may give no sign of life: the node gives one every 15 s.
+/// How long a stream may be silent; the node sends a sign of life every 15 s.
 const SILENCE: Duration = Duration::from_secs(60);
 /// The largest answer.
 const MOST: usize = 64 << 20;
@@ -66,14 +66,14 @@ impl Caller {
         Self { node }
     }
 
-    /// Asks for what is at a path, which must be there.
+    /// Gets the resource at a path; a refusal is a failure.
     pub(super) async fn get(&self, path: &str) -> Result<Answer, Failure> {
         let answer = self.ask(Method::GET, path, None, Duration::ZERO).await?;
         answer.successful()
     }
 
-    /// Sends a request, whose answer may take this much longer than another. A refusal of what is
-    /// asked is an answer; a refusal of the caller is a failure.
+    /// Sends a request, whose answer may take this much longer than usual. A refused request is an
+    /// answer; a refused token is a failure.
     pub(super) async fn ask(
         &self,
         method: Method,
@@ -93,7 +93,7 @@ impl Caller {
         answered.map_err(|_| self.silent(ANSWER + longer))?
     }
 
-    /// Asks for a stream of events, from after a place if one is given.
+    /// Opens a stream of events, which starts after a position if one is given.
     pub(super) async fn follow(
         &self,
         path: &str,
@@ -103,7 +103,7 @@ impl Caller {
         let mut request = self.request(Method::GET, path, None)?;
         if let Some(since) = since {
             let since = HeaderValue::from_str(since);
-            let since = since.map_err(|_| Failure::wrong_use("--since is no position"))?;
+            let since = since.map_err(|_| Failure::wrong_use("--since is not a position"))?;
             request.headers_mut().insert("last-event-id", since);
         }
 
@@ -119,10 +119,10 @@ impl Caller {
             let refused = answer.successful().err();
             return Err(match refused {
                 Some(refused) if is_bad_place => Failure::wrong_use(format!(
-                    "--since is no position of a change or of a write: {refused}"
+                    "--since is not the position of a change or a write: {refused}"
                 )),
                 Some(refused) => refused,
-                None => self.stranger(),
+                None => self.not_admin_side(),
             });
         }
 
@@ -147,7 +147,7 @@ impl Caller {
             .await
             .map_err(|error| self.unreachable(Chain(&error)))?;
 
-        // Its errors reach the request by itself.
+        // Its errors reach the request anyway.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)
     }
@@ -179,7 +179,8 @@ impl Caller {
         request.map_err(|error| Failure::wrong_use(error.to_string()))
     }
 
-    /// Reads an answer to its end, unless no admin side gave it to this caller.
+    /// Reads an answer to its end. It is a failure if the answer is not that of an admin side, or
+    /// if the token is refused.
     async fn read(&self, response: http::Response<Incoming>) -> Result<Answer, Failure> {
         let (parts, body) = response.into_parts();
         if parts.headers.contains_key("x-tidings-worker") {
@@ -193,7 +194,7 @@ impl Caller {
         let body = body.map_err(|error| self.broke(error))?.to_bytes();
         let body = match body.is_empty() {
             true => Json::Null,
-            false => serde_json::from_slice(&body).map_err(|_| self.stranger())?,
+            false => serde_json::from_slice(&body).map_err(|_| self.not_admin_side())?,
         };
         let answer = Answer {
             status: parts.status,
@@ -212,7 +213,7 @@ impl Caller {
                 "{} does not accept the token",
                 self.node.admin
             ))),
-            status if status.is_redirection() => Err(self.stranger()),
+            status if status.is_redirection() => Err(self.not_admin_side()),
             _ => Ok(answer),
         }
     }
@@ -227,17 +228,18 @@ impl Caller {
         path
     }
 
-    /// Returns the path of the page after one that was asked for under a path; none after the last.
+    /// Returns the path of the page after this one, whose own path is `asked`; `None` after the
+    /// last page.
     pub(super) fn next(&self, page: &Json, asked: &str) -> Result<Option<String>, Failure> {
         let Some(next) = page["next"].as_str() else {
             return Ok(None);
         };
         let next = format!("{}{next}", self.node.admin.prefix);
-        // One that leads elsewhere, or back to the same page, is not of a node.
+        // A node never links elsewhere or back to the same page.
         let leads_on = next.starts_with('/') && next != asked;
         leads_on
             .then_some(Some(next))
-            .ok_or_else(|| self.stranger())
+            .ok_or_else(|| self.not_admin_side())
     }
 
     fn unreachable(&self, why: impl std::fmt::Display) -> Failure {
@@ -255,16 +257,16 @@ impl Caller {
         self.broke(format!("nothing came within {patience:?}"))
     }
 
-    fn stranger(&self) -> Failure {
+    fn not_admin_side(&self) -> Failure {
         Failure::wrong_use(format!(
-            "{} is not the admin side of a node: it answers something else than JSON",
+            "{} is not the admin side of a node: its answer is not JSON",
             self.node.admin
         ))
     }
 }
 
 impl Answer {
-    /// Makes a refusal a failure.
+    /// Turns a refusal into a failure.
     pub(super) fn successful(self) -> Result<Self, Failure> {
         if self.status.is_success() {
             return Ok(self);
@@ -308,7 +310,7 @@ impl Following {
         }
     }
 
-    /// The stream is over, and no one knows what comes after it: that must not be taken for quiet.
+    /// Makes the failure of a stream that has ended, which must not look like a quiet one.
     fn over(&self, why: impl std::fmt::Display) -> Failure {
         let admin = &self.caller.node.admin;
         Failure::unreachable(match &self.last {
@@ -318,7 +320,7 @@ impl Following {
     }
 }
 
-/// Returns a value as a query has it.
+/// Returns a value, percent-encoded for a query.
 pub(super) fn encoded(value: &str) -> String {
     utf8_percent_encode(value, PART).to_string()
 }

@@ -52,7 +52,8 @@ fn screen(cluster: &Json, paint: Paint) -> (String, Ended) {
         text.push_str(&paint.table(&names, &rows));
     }
 
-    // Only a node that is alone has no members; any other that shows none cannot ask.
+    // Only a node that runs alone has no members; any other node that shows none could not read
+    // them.
     let state = said(&cluster["state"]);
     let hears = !matches!(state.as_str(), "disconnected" | "capture");
     let all_live = members.iter().all(|member| member["state"] == "live");

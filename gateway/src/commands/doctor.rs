@@ -1,4 +1,4 @@
-//! `tidings doctor`: a sign of life of every member, through the log, and what does not match.
+//! `tidings doctor`: probes every member through the log, and shows what does not match.
 //!
 //! Members are compared with the node that is asked. A clock may be off by a second: no promise
 //! depends on the time of day, but the times of rows do.
@@ -69,7 +69,7 @@ pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, 
     Ended::well_if(all_well).after(output.write(&text))
 }
 
-/// Puts together what a probe and the members' rows say, and notes what is wrong.
+/// Combines the answer to a probe with the members' rows, and notes what is wrong.
 fn examine(probe: &Json, cluster: &Json, timeout: Duration) -> Vec<Found> {
     let asked = said(&cluster["node_id"]);
     let members = cluster["members"].as_array().map_or(&[][..], Vec::as_slice);
@@ -118,7 +118,7 @@ fn examine(probe: &Json, cluster: &Json, timeout: Duration) -> Vec<Found> {
     found
 }
 
-/// Notes what of a member does not match the node that is asked.
+/// Notes where a member does not match the node that is asked.
 fn compare(found: &mut Found, own: &Json, asked: &str) {
     let (row, problems) = (&found.row, &mut found.problems);
     for (field, what) in [
@@ -127,7 +127,7 @@ fn compare(found: &mut Found, own: &Json, asked: &str) {
         ("schemas", "schemas"),
     ] {
         match (&row[field], &own[field]) {
-            (Json::Null, _) => problems.push(format!("it does not tell its {what}")),
+            (Json::Null, _) => problems.push(format!("it does not report its {what}")),
             (its, own) if its != own => {
                 let (its, own) = (told(its), told(own));
                 problems.push(format!("{what}: {its}, and {own} on {asked}"));
@@ -145,7 +145,7 @@ fn compare(found: &mut Found, own: &Json, asked: &str) {
     }
 }
 
-/// Returns a fact as a person reads it: a number is a time in seconds.
+/// Formats a fact for people; a number is a time in seconds.
 fn told(fact: &Json) -> String {
     match fact.as_f64() {
         Some(seconds) => spoken(&(seconds as u64).into()),
@@ -265,7 +265,7 @@ mod tests {
                 "b: retention of the log: 1m 0s, and 1h 0m on a",
             ),
             ("schemas", json!("4567"), "b: schemas: 4567, and 0123 on a"),
-            ("schemas", Json::Null, "b: it does not tell its schemas"),
+            ("schemas", Json::Null, "b: it does not report its schemas"),
             (
                 "clock_offset_seconds",
                 json!(-7.25),

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-/// How a command ended that did its work.
+/// How a command that did its work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// With what was asked for.
@@ -35,13 +35,12 @@ enum Reason {
 }
 
 impl Ended {
-    /// Returns no unless something holds.
+    /// Returns [`Well`](Self::Well) if the condition holds, [`WithNo`](Self::WithNo) otherwise.
     pub(super) fn well_if(holds: bool) -> Self {
         if holds { Self::Well } else { Self::WithNo }
     }
 
-    /// Ends the same way after its output was written: the answer stays what it is if no one reads
-    /// it.
+    /// Returns the same end once its output was written; a reader that has gone does not change it.
     pub(super) fn after(self, written: Result<(), Failure>) -> Result<Self, Failure> {
         match written {
             Ok(()) => Ok(self),
@@ -72,7 +71,7 @@ impl Failure {
         Self::new(Reason::Unreachable, message)
     }
 
-    /// Ends a command whose output is not read: no more is said.
+    /// Makes the failure of a command whose output no one reads; it prints nothing.
     pub(super) fn unread() -> Self {
         Self::new(Reason::Unread, "")
     }
@@ -82,7 +81,7 @@ impl Failure {
         Self { reason, message }
     }
 
-    /// Returns whether the node could not be reached, which may change.
+    /// Returns whether the failure may pass: the node could not be reached.
     pub(super) fn is_passing(&self) -> bool {
         self.reason == Reason::Unreachable
     }
@@ -107,7 +106,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Prints a line that is no part of the answer.
+/// Prints a line that is not part of the answer.
 pub(super) fn notice(line: &str) {
     // Nothing is left to try when the terminal is gone.
     let _ = writeln!(io::stderr(), "tidings: {line}");

@@ -1,7 +1,7 @@
-//! `tidings keys`: API keys, from their creation to their end.
+//! `tidings keys`: creates, lists and revokes API keys.
 //!
-//! A key is shown once, when it is created. Lists mask it, whatever the node answers: a screen may
-//! have more readers than one.
+//! A key is shown once, when it is created. Lists mask it, whatever the node answers: other people
+//! may see the screen.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ async fn create(session: &Session, matches: &ArgMatches) -> Result<Ended, Failur
         let path = caller.path(&["consumers"]);
         let made = caller.ask(Method::POST, &path, Some(&body), Duration::ZERO);
         let made = made.await?;
-        // One that is there is as good.
+        // A consumer that already exists will do.
         if made.status != StatusCode::CONFLICT {
             made.successful()?;
         }
@@ -102,7 +102,7 @@ async fn create(session: &Session, matches: &ArgMatches) -> Result<Ended, Failur
         ])),
     };
 
-    // A key that was not shown may never be shown again, so its end must not look like a success.
+    // A key that was not shown may never be shown again, so this must not look like a success.
     written.map_err(|_| {
         let id = said(&made["id"]);
         Failure::refused(format!(
@@ -173,7 +173,7 @@ fn cells(row: &Json) -> Vec<Cell> {
     ]
 }
 
-/// Returns a row without its secret: of a key that is long enough, the first characters are left.
+/// Returns a row with its key masked; of a long key the first characters remain.
 fn masked(row: &Json) -> Json {
     let mut row = row.clone();
     if let Some(Json::String(key)) = row.get("key") {
@@ -198,7 +198,7 @@ async fn revoke(session: &Session, matches: &ArgMatches) -> Result<Ended, Failur
         Json::Null
     };
 
-    // One that is not there may have been revoked a moment ago, which can be waited for too.
+    // A key that does not exist may have been revoked a moment ago; that can be confirmed too.
     let confirm = confirm(matches);
     let asked = confirm.map(|it| format!("?confirm={}ms", it.as_millis()));
     let path = path + &asked.unwrap_or_default();

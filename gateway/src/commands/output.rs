@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::ended::Failure;
 
-/// The form of what is written.
+/// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// Tables and sentences, for people.
@@ -126,7 +126,7 @@ impl Paint {
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
-    /// Returns rows below the names of their columns.
+    /// Formats rows below the names of their columns.
     pub(super) fn table(self, names: &[&str], rows: &[Vec<Cell>]) -> String {
         let head: Vec<_> = names
             .iter()
@@ -144,7 +144,7 @@ impl Paint {
         lines.collect()
     }
 
-    /// Returns pairs of a name and what it is, one a line.
+    /// Formats pairs of a name and a value, one per line.
     pub(super) fn facts(self, facts: &[(&str, Vec<Cell>)]) -> String {
         let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         let lines = facts.iter().map(|(name, cells)| {

@@ -25,7 +25,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Makes it from the command line, the innermost command first.
+    /// Makes a session from the command line; the options of the innermost command come first.
     pub(super) fn new(
         flags: Vec<&ArgMatches>,
         environment: &Environment,
@@ -74,7 +74,7 @@ pub(super) fn confirm(matches: &ArgMatches) -> Option<Duration> {
     matches.get_one::<Duration>(CONFIRM).copied()
 }
 
-/// Returns a word of the command line that must be there.
+/// Returns a required word of the command line.
 pub(super) fn word<'a>(matches: &'a ArgMatches, name: &str) -> Result<&'a str, Failure> {
     let word = matches.get_one::<String>(name);
     // The parser has refused a command line without it.
@@ -100,8 +100,8 @@ pub(super) enum Confirmation {
 }
 
 impl Confirmation {
-    /// Reads it from the answer to a write that was to be confirmed within a time, if one is given.
-    /// An answer that does not mention a confirmation confirms nothing.
+    /// Reads the confirmation from the answer to a write; `within` is the time that it was given,
+    /// if it was asked for. An answer that does not mention a confirmation confirms nothing.
     pub(super) fn of(answer: &Answer, within: Option<Duration>) -> Self {
         let silent = answer.body["unconfirmed"].as_array();
         match (answer.header("x-tidings-confirmed"), silent, within) {
@@ -111,13 +111,13 @@ impl Confirmation {
             }
             (Some("all"), None, _) => Self::Everywhere,
             (_, None, Some(_)) => Self::Except(vec![
-                "the node that was asked, whose answer does not say".into(),
+                "the node that was asked (its answer does not say)".into(),
             ]),
             (_, None, None) => Self::NotAsked,
         }
     }
 
-    /// Returns what JSON says of it.
+    /// Returns its two fields of the JSON output: whether it is confirmed, and by whom it is not.
     pub(super) fn to_json(&self) -> (Json, Json) {
         match self {
             Self::NotAsked => (Json::Null, Json::Null),

@@ -1,8 +1,8 @@
 //! [`Parser`]: server-sent events, from the bytes of a stream.
 //!
-//! Lines end with a line feed, a carriage return or both. A field of another name is left out, and
-//! so is an event without data, as the format has it. What comes is bounded: a longer event ends
-//! the stream.
+//! Lines end with a line feed, a carriage return or both. Unknown fields and events without data
+//! are left out, as the format demands. The size of an event is bounded: a larger one ends the
+//! stream.
 
 use std::mem;
 
@@ -20,7 +20,7 @@ pub(super) struct Event {
     pub(super) data: String,
 }
 
-/// Puts events together. Feed it with whatever arrives.
+/// Assembles events from the bytes of a stream, in pieces of any size.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     /// The line that has not ended yet.
@@ -33,13 +33,13 @@ pub(super) struct Parser {
     size: usize,
 }
 
-/// An event was longer than any may be.
+/// An event is longer than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event is longer than {MOST} bytes")]
 pub(super) struct TooLong;
 
 impl Parser {
-    /// Takes bytes, and returns the events that end with them.
+    /// Takes bytes, and returns the events that they complete.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
         let mut events = Vec::new();
         for &byte in bytes {
@@ -89,7 +89,7 @@ impl Parser {
                 }
                 None => self.data = Some(value.to_owned()),
             },
-            // A comment, or what a later version of the format has.
+            // A comment, or a field of a later version of the format.
             _ => {}
         }
 

@@ -71,10 +71,10 @@ pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, 
     }
 }
 
-/// Returns the line of an event; none for one of a kind that is not known here.
+/// Returns the line of an event; `None` for one of an unknown kind.
 fn shown(event: &Event, output: Output) -> Result<Option<String>, Failure> {
     let data: Json = serde_json::from_str(&event.data)
-        .map_err(|error| Failure::unreachable(format!("an event is no JSON: {error}")))?;
+        .map_err(|error| Failure::unreachable(format!("an event is not JSON: {error}")))?;
     let line = match (event.name.as_str(), output.form) {
         ("change", Form::Json) => {
             let differs: Vec<_> = differences(&data)
@@ -83,7 +83,7 @@ fn shown(event: &Event, output: Output) -> Result<Option<String>, Failure> {
                 .collect();
             let mut data = data;
             let Some(fields) = data.as_object_mut() else {
-                return Err(Failure::unreachable("an event is no JSON object"));
+                return Err(Failure::unreachable("an event is not a JSON object"));
             };
 
             fields.insert("differs".to_owned(), differs.into());
@@ -108,7 +108,7 @@ fn shown(event: &Event, output: Output) -> Result<Option<String>, Failure> {
     Ok(Some(line + "\n"))
 }
 
-/// Returns a change in one line.
+/// Formats a change as one line.
 fn change(data: &Json, output: Output) -> String {
     let paint = output.paint;
     let operation = said(&data["operation"]);
@@ -120,14 +120,14 @@ fn change(data: &Json, output: Output) -> String {
     };
     let (source, event) = (said(&data["source"]), said(&data["event"]));
 
-    // The operation has been said.
+    // The line shows the operation already.
     let channel = match event.strip_suffix(&format!(":{operation}")) {
         Some(entity) if source == "crud" => entity.to_owned(),
         _ => format!("{source} {event}"),
     };
 
     let mut words = vec![paint.word(word, tone), harmless(&channel)];
-    // A row by a key of several fields has a text for it.
+    // A row whose primary key has several fields has that key as a text.
     if let Some(id) = data.get("key").or_else(|| data["entity"].get("id")) {
         words.push(harmless(&said(id)));
     }
@@ -150,8 +150,8 @@ fn change(data: &Json, output: Output) -> String {
     words.join("  ")
 }
 
-/// Returns the fields that a change has changed, with their values before and after; of a new row,
-/// or one that is gone, those that say something.
+/// Returns the fields that a change has changed, with their values before and after; for a new or
+/// deleted row, its fields that are not null.
 fn differences(data: &Json) -> Vec<(String, Json, Json)> {
     let none = Map::new();
     let object = |name: &str| data[name].as_object().unwrap_or(&none);

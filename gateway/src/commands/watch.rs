@@ -56,7 +56,7 @@ pub(super) fn wake_ups(cluster: &Json) -> Option<Cell> {
     Some(Cell::new(state, tone))
 }
 
-/// Shows what is at a path, by a function that makes a screen of it.
+/// Shows the resource at a path; the function formats it for a screen.
 pub(super) async fn show(
     session: &Session,
     matches: &ArgMatches,

@@ -1,8 +1,8 @@
-//! Values of JSON, and times, as a person reads them.
+//! JSON values and times, formatted for people.
 
 use serde_json::Value as Json;
 
-/// Returns what a field says, as a person reads it; a dash where it says nothing.
+/// Formats a field's value; a dash for `null`.
 pub(super) fn said(value: &Json) -> String {
     match value {
         Json::Null => "-".to_owned(),
@@ -11,7 +11,7 @@ pub(super) fn said(value: &Json) -> String {
     }
 }
 
-/// Returns seconds as a person says them.
+/// Formats whole seconds in their largest units, two at most.
 pub(super) fn spoken(seconds: &Json) -> String {
     let Some(seconds) = seconds.as_u64() else {
         return said(seconds);
@@ -26,7 +26,7 @@ pub(super) fn spoken(seconds: &Json) -> String {
     }
 }
 
-/// Returns seconds in the unit that has the fewest zeros.
+/// Formats seconds, in milliseconds below one second.
 pub(super) fn seconds(value: &Json) -> String {
     match value.as_f64() {
         Some(0.0) => "0".to_owned(),

@@ -20,10 +20,10 @@ use crate::{
     settings::{Cluster, KeyStorage},
 };
 
-/// How long the database may take at the start before a line of the log says what is waited for.
+/// How long the database may take at the start before the log says that the start waits for it.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// Returns the gateway's own metrics, besides those of its node.
+/// Returns the metrics, with the gateway's own beside those of its node.
 pub(super) fn metrics(
     counts: &Arc<Counts>,
     seats: &Arc<Seats>,

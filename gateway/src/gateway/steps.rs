@@ -1,5 +1,5 @@
-//! The steps of a start after the node's own. Other nodes wait for a member that does not take its
-//! leave, so a node whose start does not succeed is shut down in order.
+//! The steps of a start after the node's own. Other nodes wait for a member that does not sign off,
+//! so a node whose start fails is shut down in order.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tidings_admin::{Readiness, Unready};
 use super::StartError;
 use crate::{Settings, digest, settings::KeyStorage, warm};
 
-/// The most time that the node of a failed start takes to end.
+/// The most time that the node of a failed start may take to shut down.
 const END: Duration = Duration::from_secs(1);
 
 /// Prepares a started node for its first request.
@@ -38,8 +38,8 @@ pub(super) async fn prepare(
     Ok(())
 }
 
-/// Ends a node in order after a step that did not succeed: others wait for a member that does not
-/// take its leave.
+/// Shuts a node down in order if a step has failed: other nodes wait for a member that does not
+/// sign off.
 pub(super) async fn ended_unless<T>(
     node: &Node,
     done: Result<Option<T>, StartError>,

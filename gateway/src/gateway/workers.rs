@@ -22,8 +22,8 @@ use crate::{
 /// One listener for each worker, to be taken once.
 pub(super) type Listeners = Mutex<Vec<Option<Listener>>>;
 
-/// Returns a descriptor for each worker and none besides: the socket is to close with the last
-/// worker that accepts, and `init_worker` hooks live as long as their node.
+/// Returns one descriptor for each worker and no more: the socket has to close with the last worker
+/// that accepts, and `init_worker` hooks live as long as their node.
 pub(super) fn one_for_each(listener: &Listener, workers: usize) -> io::Result<Listeners> {
     let all: io::Result<_> = (0..workers).map(|_| listener.share().map(Some)).collect();
     all.map(Mutex::new)

@@ -1,5 +1,5 @@
-//! [`Repeats`]: a filter that cuts what one place in the source writes over and over, except the
-//! lines of admin writes: each of them is kept.
+//! [`Repeats`]: a filter that cuts lines which one place in the source repeats. It keeps every line
+//! about an admin write.
 
 use std::{
     collections::HashMap,
@@ -36,7 +36,7 @@ struct Place {
     left_out: u64,
 }
 
-/// What becomes of a line.
+/// What happens to a line.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Write,
@@ -105,7 +105,7 @@ impl<S> Filter<S> for Repeats {
             Verdict::LeaveOut => false,
             Verdict::WriteAfter(lines) => {
                 let (target, line) = (place.target(), place.line());
-                // Not from here: an event inside of an event is dropped.
+                // Not logged from here: an event inside an event is dropped.
                 self.sink.call(move || {
                     tracing::warn!(lines, of = target, line, "repeated log lines were left out");
                 });

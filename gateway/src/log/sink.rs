@@ -18,7 +18,7 @@ const QUEUE: usize = 1024;
 /// memory.
 const LONGEST_LINE: usize = 8 << 10;
 
-/// Where lines are left. Clones share one queue; the thread ends with the last of them.
+/// The sender of lines. Clones share one queue; the thread ends with the last of them.
 #[derive(Clone)]
 pub(crate) struct Sink {
     queue: SyncSender<Item>,
@@ -29,7 +29,7 @@ enum Item {
     Line(Vec<u8>),
     /// Calls in a function, on the thread that empties the queue.
     Call(Box<dyn FnOnce() + Send>),
-    /// Everything before it is out when the sender hears of it.
+    /// Signals the sender once everything before it is written.
     Flush(SyncSender<()>),
 }
 
@@ -44,12 +44,12 @@ impl Sink {
         let lost = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&lost);
         let thread = thread::Builder::new().name("tidings-log".to_owned());
-        // Without the thread every line is lost, and counted as that.
+        // Without the thread every line is lost, and counted as lost.
         let _ = thread.spawn(move || write_all(&lines, &counted, out));
         Self { queue, lost }
     }
 
-    /// Leaves a line, with its line end. Never waits: without room the line is lost and counted.
+    /// Queues a line, with its line end. Never waits: without room the line is lost and counted.
     pub(crate) fn send(&self, mut line: Vec<u8>) {
         if line.len() > LONGEST_LINE {
             line.truncate(LONGEST_LINE);
@@ -68,7 +68,7 @@ impl Sink {
         self.lost.load(Relaxed)
     }
 
-    /// Waits until what was left before is written, for at most this long.
+    /// Waits until everything queued before is written, for at most this long.
     pub(crate) fn flush(&self, patience: Duration) {
         let (done, written) = sync_channel(1);
         // A queue without room is one that is not being emptied: there is nothing to wait for.
@@ -84,7 +84,7 @@ impl Sink {
     }
 }
 
-/// Writes what comes until every sender is gone. Only this may wait for the reader.
+/// Writes queued items until every sender is gone. Only this may wait for the reader.
 fn write_all(items: &Receiver<Item>, lost: &AtomicU64, mut out: impl Write) {
     let mut told = 0;
     while let Ok(item) = items.recv() {

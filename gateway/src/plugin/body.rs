@@ -23,7 +23,7 @@ pub struct ProxyBody {
 #[derive(Debug)]
 enum Kind {
     Whole(Bytes),
-    /// It comes from somewhere, part by part.
+    /// Streamed, part by part.
     Streamed(Pin<Box<dyn Streamed>>),
 }
 
@@ -71,7 +71,7 @@ impl ProxyBody {
         }
     }
 
-    /// Returns the length of a body that is there in full.
+    /// Returns the length of a complete body; `None` for one that streams.
     pub(crate) fn whole_length(&self) -> Option<usize> {
         match &self.kind {
             Kind::Whole(bytes) => Some(bytes.len()),

@@ -35,12 +35,12 @@ fn is_plain(bytes: &[u8]) -> bool {
             .all(|&byte| matches!(byte, b' '..=0x7f) && byte != b'"' && byte != b'\\')
 }
 
-/// Returns whether all eight bytes are; may say no to some that are, never yes to one that is not.
+/// Returns whether all eight bytes are plain; may return `false` for bytes that are, but never
+/// `true` for one that is not.
 fn is_plain_word(word: u64) -> bool {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = ONES << 7;
-    // A byte below `n` borrows into its own high bit, which was clear: that of a byte that is
-    // ASCII.
+    // A byte below `n` borrows into its own high bit, which is clear in a byte that is ASCII.
     let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word;
     let equal = |n: u8| below(word ^ (ONES * u64::from(n)), 1);
     (word | below(word, 0x20) | equal(b'"') | equal(b'\\')) & HIGH == 0

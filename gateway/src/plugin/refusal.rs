@@ -32,7 +32,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// All causes, for what lists them.
+    /// All causes, for code that lists them.
     pub(crate) const ALL: [Self; 21] = [
         Self::NoKey,
         Self::DuplicateKey,

@@ -34,7 +34,7 @@ pub(crate) fn message(text: &str) -> Vec<u8> {
     body
 }
 
-/// Makes an answer of JSON that is there in full.
+/// Makes an answer with a complete JSON body.
 pub(crate) fn whole(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(ProxyBody::whole(Bytes::from(body)));
     *response.status_mut() = status;

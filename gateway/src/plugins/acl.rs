@@ -109,7 +109,7 @@ impl Plugin for Acl {
             groups.map_err(|error| Refusal::of_lookup(&error, "a consumer's groups").answer())?;
         let groups = groups.unwrap_or_default();
 
-        // A reload while the groups were loaded counts.
+        // A reload that came while the groups were being loaded counts.
         let member = self.allowed.with(|allowed| match allowed {
             Some(allowed) => groups.iter().any(|group| allowed.contains(group)),
             None => true,

@@ -18,8 +18,8 @@ pub(super) enum ApiKey<'a> {
     Several,
 }
 
-/// Looks for the key in the headers and the query. A key may come under a name that only the
-/// gateway may use towards the upstream, such as `X-API-Key`: then it is among the client's claims.
+/// Finds the key in the headers and the query. A key may come under a name that only the gateway
+/// may use towards the upstream, such as `X-API-Key`: then it is among the client's claims.
 pub(super) fn api_key<'a>(
     head: &'a Parts,
     claims: Option<&'a HeaderMap>,
@@ -52,8 +52,8 @@ pub(super) fn api_key<'a>(
     found
 }
 
-/// Looks for the key, and removes everything that may carry one: by the same names, which a reload
-/// may change at any time after.
+/// Finds the key, and removes everything that may carry one. Both use the same names, since a
+/// reload may change them right after.
 pub(super) fn take_api_key(
     head: &mut Parts,
     claims: Option<&HeaderMap>,

@@ -60,7 +60,7 @@ pub(crate) struct KeyAuthConfig {
 #[derive(Debug)]
 struct Credential {
     id: HeaderValue,
-    /// The id of the consumer; none in a row without one, and in one that does not count.
+    /// The id of the consumer; `None` if the row has none or is disabled.
     consumer: Option<Uuid>,
 }
 

@@ -136,7 +136,7 @@ pub(super) fn version(version: Version) -> &'static str {
     }
 }
 
-/// Returns the time as the other lines of the log have it.
+/// Returns the time in the format of the other log lines.
 fn now() -> String {
     let mut text = String::new();
     // Writing to a string does not fail.

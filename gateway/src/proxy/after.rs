@@ -17,7 +17,7 @@ use crate::{
 const AFTER: HeaderName = HeaderName::from_static("x-tidings-after");
 
 /// How many requests of clients may wait at a time: half of what the node allows, so that the admin
-/// side always finds a place. No key is asked for before the wait.
+/// side always finds a place. Clients without a key can wait too: the key is checked afterwards.
 pub(crate) const MOST_WAITING: usize = 2_048;
 
 /// Makes requests wait until the node has applied the write that they name.
@@ -30,7 +30,8 @@ pub(crate) struct After {
 }
 
 impl After {
-    /// Makes one for a worker, whose handle of the node does not keep that running.
+    /// Makes one for a worker. Its handle of the node must be one that does not keep the node
+    /// running.
     pub(crate) fn new(node: Node, timeout: Duration, places: Arc<Semaphore>) -> Self {
         Self {
             node,
@@ -56,7 +57,8 @@ impl After {
         headers.remove(AFTER);
 
         let token = token.ok_or_else(|| Refusal::UnknownPosition.answer())?;
-        // Without a place the request is answered at once: served if the node is there already.
+        // Without a place the request is answered at once; it is served if the node has applied the
+        // write already.
         let place = self.places.try_acquire();
         let timeout = match place {
             Ok(_) => self.timeout,
@@ -92,7 +94,8 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    /// A node of which a handler does not end, and the position of the write that it heard of.
+    /// Starts a node with a handler that does not end; also returns the position of the write that
+    /// it handles.
     async fn behind() -> (Node, Token) {
         let store = Store::open("sqlite::memory:").await.expect("a store");
         let node = Node::builder()

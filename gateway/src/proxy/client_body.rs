@@ -78,7 +78,7 @@ impl Progress {
         self.broken.get()
     }
 
-    /// Returns how many parts of it have come.
+    /// Returns how many parts of it have arrived.
     pub(super) fn frames(&self) -> u64 {
         self.frames.get()
     }
@@ -114,7 +114,7 @@ impl ClientBody {
         }
     }
 
-    /// Returns the connection that it comes over.
+    /// Returns the connection that it arrives on.
     pub(super) fn connection(&self) -> &ConnectionState {
         &self.state
     }

@@ -55,7 +55,7 @@ impl Echo {
         response::whole(StatusCode::OK, out)
     }
 
-    /// Returns what the answer needs unless much of it is escaped.
+    /// Returns the capacity that suffices for the answer unless much of it is escaped.
     fn capacity(&self, head: &Parts) -> usize {
         let target = head.uri.path().len() + head.uri.query().map_or(0, str::len);
         let headers: usize = head

@@ -82,8 +82,8 @@ pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
 const OURS_BEGIN: [&[u8]; 4] = [b"consumer-", b"credential-", b"authenticated-", b"tidings-"];
 /// The names, without the `x-`, that only the gateway may use.
 const OURS: [&[u8]; 2] = [b"api-key", b"anonymous-consumer"];
-/// The names that the gateway sets itself whatever the client says, and that count in their own
-/// spelling alone.
+/// The names that the gateway sets itself whatever the client sends. They are dropped only in other
+/// spellings that are read as these.
 const SET: [&[u8]; 5] = [
     b"x-forwarded-for",
     b"x-forwarded-proto",
@@ -92,12 +92,12 @@ const SET: [&[u8]; 5] = [
     b"transfer-encoding",
 ];
 
-/// Drops the headers that only the gateway may set, in every spelling that an upstream may take
-/// for theirs.
+/// Drops the headers that only the gateway may set, in every spelling that an upstream may read as
+/// one of them.
 ///
-/// CGI and what follows it (WSGI, Rack, PHP) make variables of names by putting `_` for `-`, some
-/// for every character that is no letter and no digit: there `X_Consumer.ID` and `X-Consumer-ID`
-/// are the same.
+/// CGI and its successors (WSGI, Rack, PHP) turn names into variables by replacing `-` with `_`.
+/// Some replace every character that is neither a letter nor a digit: there `X_Consumer.ID` and
+/// `X-Consumer-ID` are the same.
 ///
 /// Returns the dropped headers, if there were any: an API key may be expected under such a name.
 pub(super) fn drop_forged(headers: &mut HeaderMap) -> Option<HeaderMap> {
@@ -140,7 +140,8 @@ fn is_forged(name: &str) -> bool {
         .any(|ours| name != *ours && is_read_as(name, ours))
 }
 
-/// Returns whether a name is read as another where what is no letter and no digit counts as a dash.
+/// Returns whether a name is read as another if any character but letters and digits counts as a
+/// dash.
 fn is_read_as(name: &[u8], other: &[u8]) -> bool {
     let same = |(&a, &b): (&u8, &u8)| a == b || (b == b'-' && !a.is_ascii_alphanumeric());
     name.len() == other.len() && name.iter().zip(other).all(same)
@@ -159,8 +160,8 @@ pub(super) fn set_framing(headers: &mut HeaderMap, body: &ClientBody) {
     );
 }
 
-/// Drops a length that does not count because the answer is chunked (RFC 9112, 6.3): without the
-/// coding it would.
+/// Drops a length that does not count because the answer is chunked (RFC 9112, 6.3). Once the
+/// coding is undone, it would count.
 pub(super) fn drop_framing(headers: &mut HeaderMap) {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
@@ -181,8 +182,8 @@ pub(super) fn is_coded(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Adds for whom the request is passed on. The addresses of earlier proxies stay in front of the
-/// peer's; proto and host are what this proxy has seen, whatever the client claims.
+/// Adds the X-Forwarded-* headers. The addresses of earlier proxies stay in front of the peer's;
+/// proto and host are what this proxy has seen, whatever the client claims.
 pub(super) fn add_forwarded(head: &mut Parts, peer: &Peer) {
     // With a target in absolute form, its authority counts and the Host header does not.
     let host = match head.uri.authority() {

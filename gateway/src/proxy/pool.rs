@@ -66,7 +66,8 @@ impl Pool {
         });
     }
 
-    /// Closes what has been idle for too long, and forgets what the upstream has closed.
+    /// Closes connections that have been idle for too long, and drops those that the upstream has
+    /// closed.
     pub(super) fn sweep(&self) {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|idle| {

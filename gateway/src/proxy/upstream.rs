@@ -72,7 +72,7 @@ enum Failure {
 /// How an attempt ended without an answer, by whether it may be repeated.
 #[derive(Debug)]
 enum Ended {
-    /// Nothing of the request was written: here it is.
+    /// Nothing of the request was written, so it can be sent again.
     Unsent(Box<Request<ClientBody>>, Failure),
     /// The request may have been executed, and no byte of an answer came.
     Unheard(Failure),
@@ -232,8 +232,7 @@ impl Upstream {
 
         self.counts.upstream_answered(began.elapsed());
 
-        // Requests for another protocol are never passed on, so this answers nothing that was
-        // asked.
+        // Requests to switch protocols are never forwarded, so no one has asked for this answer.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::Switched.into());
         }

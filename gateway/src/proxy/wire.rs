@@ -2,10 +2,9 @@
 //! that reads no more.
 //!
 //! Whether a request may be sent again depends on whether any byte of an answer came, which the
-//! HTTP client above does not say. And an upstream that refuses a body early (413) answers and
+//! HTTP client above does not report. And an upstream that refuses a body early (413) answers and
 //! closes: writing the rest of the body fails then, while its answer is waiting to be read. So a
-//! failed write is taken for written, and what the upstream has said, or that it said nothing, is
-//! found by reading.
+//! failed write counts as done, and reading shows whether the upstream has answered.
 
 use std::{
     cell::Cell,

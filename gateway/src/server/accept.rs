@@ -72,7 +72,7 @@ impl Acceptor {
         }
     }
 
-    /// Waits for connections and takes one or some. Cancel safe: what was accepted has been handed
+    /// Waits for connections and takes one or more. Cancel safe: what was accepted has been handed
     /// over.
     async fn some(&self, take: &mut impl FnMut(TcpStream, SocketAddr, Seat), full: &impl Fn()) {
         let Ok(mut ready) = self.listener.readable().await else {
@@ -93,7 +93,7 @@ impl Acceptor {
             let Some(room) = self.seats.room() else {
                 tracing::warn!(
                     open = self.seats.open(),
-                    "as many connections as --max-connections allows: more wait"
+                    "the limit of --max-connections is reached: further connections wait"
                 );
                 full();
                 // With an end, because one may have ended before this waits.
@@ -124,8 +124,8 @@ fn next(listener: &net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     Ok((TcpStream::from_std(stream)?, peer))
 }
 
-/// Returns whether the error belongs to the connection that was to be accepted and says nothing of
-/// the next.
+/// Returns whether the error concerns only the connection that was being accepted, and not the
+/// next.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(

@@ -29,7 +29,7 @@ const LINGER: Duration = Duration::from_secs(2);
 const DRAIN: u8 = 1;
 const KILL: u8 = 2;
 
-/// Time in milliseconds as of the last look at the clock.
+/// Time in milliseconds, as of the last reading of the clock.
 #[derive(Debug, Default)]
 pub(crate) struct CoarseTime(AtomicU64);
 
@@ -45,7 +45,7 @@ impl CoarseTime {
 
 /// What a connection is doing, and the orders it was given.
 ///
-/// All but `orders` is written by the connection's own task, and read now and then by the watch.
+/// All but `orders` is written by the connection's own task, and read periodically by the watch.
 /// The watch may see it late, so the loads and stores are relaxed.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
@@ -128,7 +128,7 @@ impl ConnectionState {
         }
     }
 
-    /// Notes that everything that was to be written has been.
+    /// Notes that all output has been written.
     pub(super) fn flushed(&self) {
         if self.phase.load(Relaxed) == SERVING && self.answering.load(Relaxed) == 0 {
             self.phase.store(IDLE, Relaxed);
@@ -151,7 +151,7 @@ impl ConnectionState {
         }
     }
 
-    /// Notes that the request asks to wait, and so may take as much longer.
+    /// Notes that the request asks to wait for this long, so it may take that much longer.
     pub(crate) fn allow(&self, wait: Duration) {
         let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let allowed = self.allowed.load(Relaxed).saturating_add(wait);
@@ -217,7 +217,7 @@ impl ConnectionState {
         limits.request_timeout.saturating_add(allowed)
     }
 
-    /// Returns how long nothing has been going on; `None` while something is.
+    /// Returns since when the connection has been idle; `None` while it is not.
     pub(super) fn idle_since(&self) -> Option<u64> {
         (self.phase.load(Relaxed) == IDLE).then(|| self.mark.load(Relaxed))
     }

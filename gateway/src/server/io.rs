@@ -130,7 +130,7 @@ impl Write for GuardedIo {
         self.write(cx, buf)
     }
 
-    /// Answers are small, and copying one together is cheaper than gathering two.
+    /// Answers are small, and copying one into a buffer is cheaper than a vectored write.
     fn is_write_vectored(&self) -> bool {
         false
     }

@@ -98,9 +98,9 @@ pub(crate) struct Seats {
     /// How many connections are open or about to be accepted, and how many may be.
     open: AtomicUsize,
     most: usize,
-    /// Rung when a connection has ended while all seats were taken.
+    /// Notified when a connection ends while all seats are taken.
     freed: Notify,
-    /// Rung when a connection was taken while a worker waited for another to take it.
+    /// Notified when a connection is taken while a worker waits for another to take it.
     taken: Notify,
     waiting: AtomicUsize,
 }
@@ -151,8 +151,8 @@ impl Seats {
 
     /// Reserves room for a connection; `None` if as many are open as may be.
     pub(crate) fn room(self: &Arc<Self>) -> Option<Room> {
-        // Counted back at once if it was one too many; a connection that ends in between rings for
-        // the next.
+        // If it was one too many, it is subtracted at once. A connection that ends in between
+        // notifies a waiter all the same.
         let room = (self.open.fetch_add(1, Relaxed) < self.most).then(|| Room(Arc::clone(self)));
         if room.is_none() {
             self.open.fetch_sub(1, Relaxed);
@@ -160,7 +160,7 @@ impl Seats {
         room
     }
 
-    /// Waits until a connection ends. It may have ended just before, so this wants a time limit.
+    /// Waits until a connection ends. It may have ended just before, so use a time limit.
     pub(crate) async fn freed(&self) {
         self.freed.notified().await;
     }
@@ -176,7 +176,7 @@ impl Seats {
         Seat { room, worker }
     }
 
-    /// Waits until a worker takes a connection. None may, so this wants a time limit.
+    /// Waits until a worker takes a connection. Perhaps none does, so use a time limit.
     pub(crate) async fn taken(&self) {
         let _waiting = Waiting::new(&self.waiting);
         self.taken.notified().await;

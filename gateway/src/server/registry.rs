@@ -32,10 +32,11 @@ use crate::settings::Limits;
 /// How long a drain gives streams that go on until their clients leave to write their last frame.
 const LAST_FRAME: Duration = Duration::from_millis(250);
 
-/// The time that clients are held to, which does not go on while this process does not.
+/// The clock of the clients' time limits, which stops while this process is paused.
 ///
-/// A process that is paused (a debugger, a frozen container, a laptop's lid) finds everyone late
-/// when it goes on, with their requests waiting in its sockets. So a pause counts as two looks.
+/// A process that is paused (a debugger, a frozen container, a laptop's lid) finds every client
+/// late when it resumes, with their requests waiting in its sockets. So a pause counts as two
+/// checks.
 #[derive(Debug)]
 struct Pace {
     coarse: Duration,
@@ -71,7 +72,7 @@ pub(crate) struct Connections {
     closed: Notify,
 }
 
-/// A connection's entry; removed when dropped, also by a panic of its task.
+/// A connection's entry; removed when dropped, even by a panic of its task.
 #[derive(Debug)]
 pub(crate) struct Registered {
     connections: Arc<Connections>,
@@ -124,8 +125,8 @@ impl Connections {
         }
     }
 
-    /// Tells all to end after the request they serve, and waits for that; the rest is closed at
-    /// `deadline`. Returns how many had to be closed then.
+    /// Tells all connections to end after the request they serve, and waits for that; the rest are
+    /// closed at `deadline`. Returns how many had to be closed then.
     ///
     /// An answer that goes on until its client leaves has no end to wait for: it gets a moment for
     /// its last frame, which a client that does not read does not take, and is cut.
@@ -191,7 +192,8 @@ impl Connections {
         }
     }
 
-    /// Returns how often marks are checked: fine enough for the shortest limit, and no finer.
+    /// Returns the time between checks of the marks: short enough for the shortest limit, and no
+    /// shorter.
     fn period(&self) -> Duration {
         let limits = &self.limits;
         let shortest = limits

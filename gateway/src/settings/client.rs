@@ -12,7 +12,7 @@ use super::{
     values::{AdminAddress, Secret},
 };
 
-/// Which node a command talks to, and by what right.
+/// The node that a command talks to, and the token for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) admin: AdminAddress,
@@ -33,7 +33,7 @@ pub(super) const TABLE: &[Row] = &[
     )
     .unset("no token")
     .secrecy(Secrecy::Secret)
-    .named("admin-token", "What that admin side asks for."),
+    .named("admin-token", "The token that the admin side requires."),
 ];
 
 impl Client {
@@ -42,7 +42,7 @@ impl Client {
         command::options(TABLE)
     }
 
-    /// Resolves them from flags and the environment; flags that come first go before others.
+    /// Resolves them from flags and the environment; earlier flags take precedence.
     ///
     /// # Errors
     ///

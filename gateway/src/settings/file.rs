@@ -7,8 +7,8 @@ use super::{
     source::{Fault, Raw, Source},
 };
 
-/// Reads the keys of a file, or all that is wrong with it. No line of it is repeated: it may hold
-/// the token.
+/// Reads the keys of a file, or returns all of its faults. No message repeats a line of the file,
+/// which may hold the token.
 pub(super) fn read(path: &Path, table: &[Row]) -> Result<Vec<(&'static str, Raw)>, Vec<Fault>> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         vec![Fault::other(format!(

@@ -27,8 +27,8 @@ pub(super) struct Layers<'a> {
 }
 
 impl<'a> Layers<'a> {
-    /// Takes those of the program itself: variables that look like ours are known, here or to
-    /// other commands, or refused.
+    /// Takes the values of the program itself. Variables that look like ours are refused unless it
+    /// or another command knows them.
     pub(super) fn new(
         table: &'a [Row],
         others: &[Row],
@@ -41,7 +41,7 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// Takes those of a command, beside which the environment may set up the program.
+    /// Takes the values of a command; the environment may hold settings of the program as well.
     pub(super) fn of_command(
         table: &'a [Row],
         flags: Vec<&'a ArgMatches>,
@@ -158,8 +158,8 @@ impl<'a> Layers<'a> {
     fn variable(&self, row: &Row) -> Result<Option<Raw>, Fault> {
         let name = row.variable();
         let value = self.env.get(&name).filter(|value| {
-            // Compose files and unit files leave an option out by an empty variable. That a secret
-            // is empty is a mistake: what should have filled it did not.
+            // In compose files and unit files an empty variable leaves an option out. An empty
+            // secret is a mistake: whatever should have filled it did not.
             !value.is_empty() || row.secrecy == Secrecy::Secret
         });
         let value = value.map(|value| Raw::os(value, Source::Variable(name.clone())));
@@ -171,7 +171,7 @@ impl<'a> Layers<'a> {
 
         match (value, from_file) {
             (Some(_), Some(file)) => Err(Fault::other(format!(
-                "{name} is set, and so is {}: one of the two must go",
+                "{name} and {} are both set: remove one of them",
                 file.source
             ))),
             (Some(raw), None) | (None, Some(raw)) => Ok(Some(raw)),

@@ -1,4 +1,4 @@
-//! The limits of settings, as the parts state them that have them.
+//! The limits of settings, as stated by the parts that have them.
 
 use std::{num::NonZeroUsize, thread};
 

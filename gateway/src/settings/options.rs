@@ -69,7 +69,7 @@ macro_rules! options {
         }
 
         impl fmt::Debug for $Struct {
-            /// Shows every value, and of one that may hold a password no more than a message does.
+            /// Shows every value, with passwords masked as in messages.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut shown = f.debug_struct(stringify!($Struct));
                 $( match ($row).secrecy {
@@ -244,7 +244,8 @@ options! {
         Row::new("N", "").stated(limits::connections_allowed).advanced()
             .computed(limits::connections, "what the limit of open files leaves");
 
-    /// The largest head of a request; a larger one gets a 431.
+    /// The largest head of a request; a larger one gets a 431. So does a head with more than 100
+    /// headers.
     header_size: usize = units::header_size,
         Row::new("SIZE", "a size from 8k to 1m").or("64k").advanced();
 

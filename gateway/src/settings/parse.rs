@@ -48,8 +48,7 @@ pub(super) fn address(raw: &Raw) -> Parsed<SocketAddr> {
         .to_socket_addrs()
         .map_err(|error| Wrong::Because(format!("the host is not known ({error})")))?;
 
-    // A name such as localhost may have several addresses; the first of IPv4 is what people mean by
-    // it.
+    // A name such as localhost may have several addresses; people mean the first IPv4 address.
     let addresses: Vec<SocketAddr> = addresses.collect();
     let preferred = addresses.iter().find(|address| address.is_ipv4());
     preferred
@@ -158,7 +157,7 @@ pub(super) fn upstream(raw: &Raw) -> Parsed<UpstreamAddress> {
     }
 }
 
-/// Reads where a command finds the admin side of a node.
+/// Reads the address of a node's admin side.
 pub(super) fn admin(raw: &Raw) -> Parsed<AdminAddress> {
     let (server, prefix) = server(raw, "an admin side over TLS")?;
     Ok(AdminAddress { server, prefix })
@@ -180,7 +179,7 @@ fn server(raw: &Raw, over_tls: &'static str) -> Parsed<(UpstreamAddress, String)
     }
 
     let port = match authority.port() {
-        // A port out of range is no port to `http`, yet it is written there.
+        // To `http` a port out of range is no port, but the text has one.
         None if authority.as_str() != authority.host() => return Err(Wrong::NotAllowed),
         None => 80,
         Some(port) if !is_canonical(port.as_str()) => return Err(Wrong::NotAllowed),

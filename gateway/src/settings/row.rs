@@ -140,7 +140,7 @@ impl Row {
         }
     }
 
-    /// Returns what the help says of the default.
+    /// Returns the default as the help shows it.
     pub(super) fn default_shown(&self) -> String {
         match self.default {
             Default::Unset(meaning) => meaning.to_owned(),

@@ -1,4 +1,4 @@
-//! Where a value came from, and what is said when it is wrong.
+//! Where a value came from, and the message if it is wrong.
 
 use std::{
     ffi::OsStr,

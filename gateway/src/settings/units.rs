@@ -57,7 +57,7 @@ fn duration(raw: &Raw) -> Parsed<Duration> {
     duration_of(text(raw)?)
 }
 
-/// Reads a duration of a command's, up to the longest that the admin API waits.
+/// Reads a command's duration, up to the longest wait that the admin API allows.
 ///
 /// # Errors
 ///
@@ -84,7 +84,7 @@ fn duration_of(text: &str) -> Parsed<Duration> {
     duration.ok_or(Wrong::NotAllowed)
 }
 
-/// Reads how long something may live in the cache; zero for as long as it is not invalidated.
+/// Reads how long an entry may live in the cache; zero means until it is invalidated.
 pub(super) fn lifetime(raw: &Raw) -> Parsed<Option<Duration>> {
     let duration = duration(raw)?;
     if duration > cache::LONGEST_DURATION {
@@ -93,7 +93,7 @@ pub(super) fn lifetime(raw: &Raw) -> Parsed<Option<Duration>> {
     Ok(Some(duration).filter(|duration| !duration.is_zero()))
 }
 
-/// Reads how old what is served may be; zero for no bound.
+/// Reads how old a served entry may be; zero means no bound.
 pub(super) fn staleness(raw: &Raw) -> Parsed<Option<Duration>> {
     match duration(raw)? {
         Duration::ZERO => Ok(None),

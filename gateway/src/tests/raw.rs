@@ -42,7 +42,7 @@ impl Raw {
             .expect("the other end reads");
     }
 
-    /// Sends what the other end may refuse to read.
+    /// Sends bytes that the other end may refuse to read.
     pub(super) async fn try_send(&mut self, text: &str) {
         let _ = self.stream.write_all(text.as_bytes()).await;
     }
@@ -67,7 +67,7 @@ impl Raw {
         }
     }
 
-    /// Reads up to the empty line, or says that the other end has closed.
+    /// Reads up to the empty line; `None` if the other end has closed.
     pub(super) async fn try_head(&mut self) -> Option<String> {
         let open = self
             .stream
@@ -114,7 +114,7 @@ impl Raw {
         self.stream.shutdown().await.expect("the socket is open");
     }
 
-    /// Reads until the other end closes, one way or the other.
+    /// Reads until the other end closes or resets the connection.
     pub(super) async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         // A reset ends a connection too; what came before it is kept.

@@ -8,8 +8,8 @@ use super::{Front, on_one_thread, raw::Raw};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// An upstream that answers a GET, and says `broken` and hangs up on anything else, which it
-/// counts.
+/// Starts an upstream that answers a GET; for any other request it sends `broken`, hangs up, and
+/// counts it.
 async fn upstream(broken: String) -> (SocketAddr, Rc<Cell<u32>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -35,8 +35,8 @@ async fn upstream(broken: String) -> (SocketAddr, Rc<Cell<u32>>) {
     (address, asked)
 }
 
-/// Fills the pool with idle connections to the upstream, then sends one request: its status, and
-/// how often the upstream got it.
+/// Fills the pool with idle connections to the upstream, then sends one request. Returns its
+/// status, and how often the upstream got it.
 async fn asked_for(request: &str, broken: String) -> (String, u32) {
     let (address, asked) = upstream(broken).await;
     let front = Front::start(&["--upstream", &format!("http://{address}")]);

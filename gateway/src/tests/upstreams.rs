@@ -7,7 +7,7 @@ use super::{
     raw::{Raw, field},
 };
 
-/// An upstream that does what the test says, and a front that passes on to it.
+/// Returns the listener of an upstream, and a front that forwards to it.
 async fn proxied(flags: &[&str]) -> (TcpListener, Front) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));

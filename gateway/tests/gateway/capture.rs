@@ -115,7 +115,7 @@ async fn a_file_of_sqlite_is_captured_by_the_same_commands() {
     let (status, _, err) = run(&["capture", "install", "--notify", "--database", &url]);
     assert_eq!(status, 2);
     assert!(
-        err.contains("--notify is of a PostgreSQL database"),
+        err.contains("--notify needs a PostgreSQL database"),
         "{err}"
     );
 

@@ -220,20 +220,20 @@ fn a_cluster_follows_from_the_database_unless_it_is_named() {
     for (flags, lacks) in [
         (
             &["--cluster", "postgres"][..],
-            "needs a database of PostgreSQL",
+            "needs a PostgreSQL database",
         ),
         (
             &["--cluster", "sqlite", "--database", "sqlite::memory:"],
-            "needs a database file",
+            "needs a SQLite file",
         ),
         (
             &["--cluster", "sqlite", "--database", postgres],
-            "needs a database file",
+            "needs a SQLite file",
         ),
         (
             &["--cluster", "nats://u:s3cret@h:1"],
             if cfg!(feature = "nats") {
-                "needs a database of PostgreSQL"
+                "needs a PostgreSQL database"
             } else {
                 "the cargo feature `nats`"
             },
@@ -241,7 +241,7 @@ fn a_cluster_follows_from_the_database_unless_it_is_named() {
         (
             &["--cluster", "redis://h:1"],
             if cfg!(feature = "redis") {
-                "needs a database of PostgreSQL"
+                "needs a PostgreSQL database"
             } else {
                 "the cargo feature `redis`"
             },

@@ -84,7 +84,7 @@ fn a_secret_comes_from_a_file_and_only_from_one_place() {
         ("TIDINGS_ADMIN_TOKEN", "x"),
     ];
     let said = resolve(&both).expect_err("one too many").to_string();
-    assert!(said.contains("one of the two must go"), "{said}");
+    assert!(said.contains("remove one of them"), "{said}");
 
     let missing = [("TIDINGS_DATABASE_FILE", "/nowhere/url")];
     let said = resolve(&missing).expect_err("no such file").to_string();
