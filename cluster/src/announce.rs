@@ -1,4 +1,4 @@
-//! The seams to a node's handlers and to observers of the protocol.
+//! The interfaces to a node's handlers and to observers of the protocol.
 
 use std::{fmt, sync::Arc};
 
@@ -92,19 +92,20 @@ pub trait Announce: fmt::Debug + Send + Sync + 'static {
     /// Reports a gap to the handlers, in the order of the changes.
     fn gap(&self, gap: &Gap);
 
-    /// Returns whether any handler would hear of a change of an entity. Only if so does a write
-    /// wait for its own record, and is a change put together from its records and announced.
+    /// Returns whether any handler would receive a change of an entity. Only then does a write wait
+    /// for its own record, and only then are changes assembled from their records and announced.
     fn listens(&self, entity: &str) -> bool;
 
-    /// Returns whether the log is watched. Only if so is [`told`](Self::told) called. No one
-    /// watches it by default.
+    /// Returns whether the log is watched; [`told`](Self::told) is called only then. By default it
+    /// is not watched.
     fn is_watched(&self) -> bool {
         false
     }
 
-    /// Takes what the log tells, in the log's order: after the evictions, whatever the handlers do.
-    /// The next is told once the future has resolved, so one that waits for watchers has an end;
-    /// what is to be told until then waits in bounded memory, and then in the log.
+    /// Receives an item of the log, in the log's order: after the evictions, whatever the handlers
+    /// do. The next item comes once the future has resolved, so a future that waits for watchers
+    /// must have an end. Until then further items wait in bounded memory, and beyond that in the
+    /// log.
     fn told(&self, told: Told) -> Handling {
         drop(told);
         Box::pin(std::future::ready(()))

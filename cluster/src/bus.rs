@@ -11,7 +11,7 @@ use tidings_events::{CrudChannel, DeclareError, Handled, Ticket, WorkerEvents};
 
 use crate::announce::{Announce, Change, Handling};
 
-/// Hands changes to the CRUD channels of a bus, and gaps to those that asked for them.
+/// Hands changes to the CRUD channels of a bus, and gaps to their handlers.
 #[derive(Default)]
 pub struct BusAnnouncer {
     channels: BTreeMap<&'static str, Box<dyn Channel>>,
@@ -53,14 +53,14 @@ impl BusAnnouncer {
     ///
     /// # Errors
     ///
-    /// When the bus refuses the channel.
+    /// The bus refuses the channel.
     pub fn entity<E: Entity>(mut self, bus: &WorkerEvents) -> Result<Self, DeclareError> {
         let channel = bus.declare_crud::<E>()?;
         self.channels.insert(E::schema().name(), Box::new(channel));
         Ok(self)
     }
 
-    /// Registers a handler of gaps, which hears them in the order of the changes.
+    /// Registers a handler of gaps, which receives them in the order of the changes.
     #[must_use]
     pub fn on_gap(mut self, handler: impl Fn(&Gap) + Send + Sync + 'static) -> Self {
         self.gaps.push(Box::new(handler));
@@ -89,8 +89,8 @@ impl Announce for BusAnnouncer {
                 .boxed()
             }
             Err(error) => {
-                // The record does not fit this program's struct: handlers must not take it for
-                // nothing.
+                // The record does not fit this program's struct: handlers must not believe that
+                // nothing changed.
                 tracing::error!(entity, error = %Chain(&error), "a change could not be announced");
                 self.gap(&Gap::of_entity(GapReason::Malformed, entity));
                 std::future::ready(()).boxed()
@@ -99,7 +99,7 @@ impl Announce for BusAnnouncer {
     }
 
     fn event(&self, _: &Posted, _: Cause) -> Handling {
-        // It declares the channels of entities alone.
+        // It declares only the channels of entities.
         std::future::ready(()).boxed()
     }
 

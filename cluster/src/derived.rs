@@ -1,8 +1,8 @@
 //! [`DerivedKey`]: a key for one purpose, made of the cluster's.
 //!
-//! What is signed or digested with it tells nothing of the cluster's key, nor can it stand for what
-//! another purpose has made of the same bytes. It is HMAC-SHA256, with the HMAC of the purpose
-//! under the cluster's key as its key.
+//! Its signatures and digests reveal nothing about the cluster's key, and differ from those that
+//! another purpose makes of the same bytes. It is HMAC-SHA256, with the HMAC of the purpose under
+//! the cluster's key as its key.
 
 use std::fmt;
 
@@ -32,19 +32,19 @@ impl DerivedKey {
         Self(keyed(&derived.into_bytes()))
     }
 
-    /// Returns the first bytes, at most 32, of what this key makes of some.
+    /// Returns the first `N` bytes, at most 32, of the HMAC of these bytes.
     ///
     /// # Panics
     ///
-    /// When more than 32 are asked for.
+    /// `N` is more than 32.
     #[must_use]
     pub fn first<const N: usize>(&self, bytes: &[u8]) -> [u8; N] {
         let made = self.0.clone().chain_update(bytes).finalize().into_bytes();
         std::array::from_fn(|at| made[at])
     }
 
-    /// Returns whether these are the first bytes of what this key makes of others. It takes as long
-    /// for a wrong one as for a right one.
+    /// Returns whether `signature` is the beginning of the HMAC of `bytes`. Takes as long for a
+    /// wrong signature as for a right one.
     #[must_use]
     pub fn has_signed(&self, bytes: &[u8], signature: &[u8]) -> bool {
         let made = self.0.clone().chain_update(bytes);

@@ -1,8 +1,8 @@
-//! [`Index`]: from the digest that a wake-up names to the key that it is the digest of.
+//! [`Index`]: finds the key of the digest that a wake-up names.
 //!
-//! It is filled when a load begins, so that a wake-up finds whatever is being loaded or has been.
-//! It is bounded, the oldest goes first: a digest that is not found costs latency, since the log
-//! names the key too.
+//! It is filled when a load begins, so that a wake-up finds every key that is being loaded or has
+//! been. It is bounded, and the oldest digests go first. A digest that is not found costs only
+//! latency, since the log names the key too.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -3,8 +3,8 @@
 //! Anything that may publish on the broker, or notify on the database, can send hints that there is
 //! something to read. The first counts at once. While hints lead to nothing the next ones wait for
 //! a floor that doubles from 1 ms to 20 ms, so that a flood of them costs some fifty reads a second
-//! and no more; one that leads to something takes the floor away. It holds up hints alone: a caller
-//! of this node that waits does not go through it.
+//! and no more; one that leads to something removes the floor. It holds up hints alone: a caller of
+//! this node that waits does not go through it.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use tidings_core::{
 const LEAST: Duration = Duration::from_millis(1);
 const MOST: Duration = Duration::from_millis(20);
 
-/// What a read has brought.
+/// What a read has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     News,
     Nothing,
 }
 
-/// Tells reads of the log that have brought something from those that have not.
+/// Tells reads of the log that found something new from those that did not.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct News {
     /// The last demand for a report that was read.
@@ -31,9 +31,10 @@ pub(crate) struct News {
 }
 
 impl News {
-    /// Returns whether a read has brought what a wake-up may be about. A record that was passed
-    /// over is that too: the programs that write it send honest wake-ups. A demand that was read
-    /// before is no news: it may be a while until the handlers let this node answer it.
+    /// Returns whether a read has found something that a wake-up may announce. A record that was
+    /// passed over counts too, since the programs that write it send honest wake-ups. A demand that
+    /// was read before does not count: it may be a while until the handlers let this node answer
+    /// it.
     pub(crate) fn found(&mut self, batch: &Batch) -> Found {
         let demand = batch.sight.demand;
         let is_demanded = demand.is_some() && demand > self.demanded;
@@ -63,7 +64,7 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    /// Waits until a hint that has come counts.
+    /// Waits until a hint that has arrived counts.
     pub(crate) async fn pass(self, clock: &dyn Clock) {
         let left = self.left(clock.now());
         // No timer where none is needed: the system's are a millisecond long at least.
@@ -72,7 +73,7 @@ impl Floor {
         }
     }
 
-    /// Returns how long a hint that has come by this moment waits before it counts.
+    /// Returns how long a hint that has arrived by this moment waits before it counts.
     fn left(&self, now: Tick) -> Duration {
         let since = self.last.map_or(MOST, |last| now.since(last));
         self.pause.saturating_sub(since)
@@ -84,7 +85,7 @@ impl Floor {
         self.hinted = true;
     }
 
-    /// Notes what a read has brought. One that no hint has made says nothing against hints.
+    /// Notes what a read has found. A read that no hint has caused says nothing about hints.
     pub(crate) fn read(&mut self, found: Found) {
         let hinted = std::mem::take(&mut self.hinted);
         match found {

@@ -1,4 +1,4 @@
-//! [`Gate`]: whether a load may fill the cache, and what is proven of what it holds.
+//! [`Gate`]: whether a load may fill the cache, and how fresh the cached entries are proven to be.
 //!
 //! Let *p* be the moment of the last proof of freshness, and *m* the last moment at which the node
 //! saw its own unmarked row. With a bound, an entry is served until the bound has run out since the
@@ -7,8 +7,8 @@
 //! others may have given up keeps nothing.
 //!
 //! Moments are those *before* a question was sent. The cache notes what is proven first, then reads
-//! the value, and the clock last. A proof that came in between would be of what has replaced the
-//! value; in the other order a process that is stopped in between would serve what it must not.
+//! the value, and the clock last. Otherwise a proof that came in between would be about what has
+//! replaced the value, or a process that is stopped in between would serve what it must not.
 
 use std::{
     fmt,
@@ -59,7 +59,7 @@ enum Standing {
     Closed,
     /// Others may have given it up: it serves nothing from its cache and fills nothing.
     Suspended,
-    /// Another start has its name: as suspended, for good.
+    /// Another start has its name: suspended for good.
     Superseded,
 }
 
@@ -77,7 +77,7 @@ impl Word {
             Proof::Withheld => Self::WITHHELD,
             Proof::At(at) => at.0.saturating_add(1).min(Self::WITHHELD - 1),
         };
-        // What was evicted before is seen by any reader of this.
+        // A reader of this word sees everything that was evicted before.
         self.0.store(word, Ordering::Release);
     }
 
@@ -116,8 +116,8 @@ impl Gate {
         }
     }
 
-    /// Notes that a load begins, before it reads anything. None: what it reads only answers those
-    /// that wait for it.
+    /// Notes that a load begins, before it reads anything. `None` if its value only answers the
+    /// callers that wait for it.
     pub(crate) fn begin_load(&self) -> Option<Pass> {
         let began = self.clock.now();
         let state = self.state.lock();
@@ -156,7 +156,7 @@ impl Gate {
         self.state.lock().generation == Generation(pass.0)
     }
 
-    /// Returns what is proven of what the cache holds. To be asked before a value is read.
+    /// Returns what is proven about the cached entries. Call it before a value is read.
     pub fn proof(&self) -> Proof {
         self.word.read()
     }
@@ -198,7 +198,7 @@ impl Gate {
     fn stop(&self, standing: Standing) {
         let mut state = self.state.lock();
         state.generation.0 += 1;
-        // What stops fills alone does not give back what must not be served.
+        // A stop of fills alone does not allow hits that were stopped before.
         state.standing = state.standing.max(standing);
         self.word.say(state.proof());
     }
@@ -240,7 +240,7 @@ impl Gate {
         state.counted = state.counted.max(Some(at));
     }
 
-    /// Returns how long ago the last proof was; none if there was none.
+    /// Returns how long ago the last proof was; `None` if there was none.
     pub(crate) fn unproven_for(&self) -> Option<Duration> {
         let proven = self.state.lock().proven?;
         Some(self.clock.now().since(proven))

@@ -1,8 +1,8 @@
-//! [`Intake`]: what a node's cache asks when a load begins and when it has ended, and what is
-//! proven of what it holds.
+//! [`Intake`]: the part that a node's cache asks when a load begins and when it has ended, and how
+//! fresh its entries are proven to be.
 //!
 //! A load fills only while the [gate](Gate) is open; and since wake-ups name keys by their digests,
-//! the digest of whatever is being loaded, or has been, is noted when its load begins.
+//! the digest of each key is noted when a load of it begins.
 
 use std::{fmt, sync::Arc};
 
@@ -16,7 +16,7 @@ use tidings_core::{
 
 use crate::{digests::Index, gate::Gate, settings::ClusterSettings};
 
-/// Lets a node's cache keep what it loads, as long as the node hears of its changes. Given to the
+/// Lets a node's cache keep what it loads, as long as the node learns of its changes. Given to the
 /// cache when it is built ([`CacheBuilder::fills`](tidings_cache::CacheBuilder::fills)), and to the
 /// protocol.
 pub struct Intake {

@@ -1,4 +1,4 @@
-//! From a record to the cache keys that it evicts, by this reader's own schemas.
+//! Derives the cache keys that a record evicts, by this reader's own schemas.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::faults::{Rule, removed};
 #[derive(Debug)]
 pub(crate) struct Catalog {
     schemas: BTreeMap<&'static str, Known>,
-    /// The entities that others go with.
+    /// The entities whose updated rows evict rows of others.
     parents: BTreeSet<&'static str>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum Evicts {
     Nothing,
     /// These keys.
     Keys(Vec<CacheKey>),
-    /// Any row of the entity may be meant.
+    /// Every key of the entity: any row may be meant.
     Entity,
 }
 
@@ -64,13 +64,13 @@ impl Catalog {
         self.schemas.get(entity).map(|known| known.schema)
     }
 
-    /// Returns whether rows of other entities go with an updated row of this one.
+    /// Returns whether an updated row of this entity evicts rows of others.
     pub(crate) fn has_children(&self, entity: &str) -> bool {
         self.parents.contains(entity)
     }
 
-    /// Derives the keys of both images of a row. If a field that any of them is made of is not in
-    /// the record, the reader cannot know which key is meant, and the whole entity is.
+    /// Derives the keys of both images of a row. If the record lacks a field of any key, the reader
+    /// cannot know which key is meant, and evicts the whole entity.
     pub(crate) fn evicts(&self, record: &RowRecord) -> Evicts {
         let Some(Known { schema, key_fields }) = self.schemas.get(&*record.entity) else {
             return Evicts::Nothing;
@@ -164,7 +164,7 @@ mod tests {
         let record = RowRecord {
             entity: "stocks".into(),
             key: PrimaryKey::of(vec!["a:1".into(), Value::Integer(7)]),
-            // Two rows that differ in one part have different keys, also where the images lack it.
+            // Two rows that differ in one part have different keys, even if the images lack it.
             old: Fields::from_iter([("shelf", Value::from("a:1"))]),
             new: Fields::from_iter([("shelf", Value::from("a:1"))]),
             ..update(Fields::default(), Fields::default())
@@ -204,7 +204,7 @@ mod tests {
         let evicts = |old, new| catalog.evicts(&update(old, new));
         assert!(matches!(evicts(whole("a"), whole("b")), Evicts::Keys(_)));
 
-        // An absent value is known; one that a program of before has not recorded is not.
+        // An absent value is known; one that an earlier program has not recorded is not.
         for lacks in ["mail", "tenant"] {
             let lacking = || fields("a", lacks);
             assert_eq!(evicts(lacking(), whole("b")), Evicts::Entity, "{lacks}");

@@ -41,22 +41,22 @@ mod floor;
 // Decides how often a node checks for the reports that it waits for. Must not know where it checks.
 mod pace;
 
-// From a record to the cache keys that it evicts. Must not know the cache.
+// Derives the cache keys that a record evicts. Must not know the cache.
 mod keys;
 
 // Remembers evictions and their numbers. Must not know what made them.
 mod numbers;
 
-// From the digest in a wake-up to the key. Must not know what is done with the key.
+// Finds the key of a digest in a wake-up. Must not know what is done with the key.
 mod digests;
 
-// Whether a load may fill and an entry may be served. Must not know the log.
+// Decides whether a load may fill and an entry may be served. Must not know the log.
 mod gate;
 
 // The cache asks this before it keeps a value. Must not know the tasks of a node.
 mod intake;
 
-// The seams to the handlers and to watchers. Must not know the bus.
+// The interfaces to the handlers and to watchers. Must not know the bus.
 mod announce;
 
 // The positions that a node has reached. Must not know how it reaches them.
@@ -65,7 +65,7 @@ mod reached;
 // Remembers the records that a node has read. Must not know who asks.
 mod trail;
 
-// Between the tail and the tasks that go through the changes. Must not know either.
+// The queue from the tail to a task that processes the changes. Must not know either.
 mod queue;
 
 // Evictions on their way to the log. Must not know their callers.

@@ -1,9 +1,9 @@
 //! The protocol of one node.
 
-// Turns of those that come back to the log. Must not know what they read.
+// Turns of readers that return to the log. Must not know what they read.
 pub(crate) mod replays;
 
-// How the link is by which a node is woken. Must not know what a wake-up leads to.
+// The state of the link by which a node is woken. Must not know what a wake-up leads to.
 pub(crate) mod wake_link;
 
 // What the tasks of a node share. Must not know the tasks.
@@ -21,7 +21,8 @@ pub(crate) mod joining;
 // Children of updated rows. Must not know in which order records come.
 pub(crate) mod children;
 
-// Questions to the members, and the expiry of silent ones. Must not know what callers make of it.
+// Questions to the members, and the expiry of silent ones. Must not know what callers do with the
+// answers.
 pub(crate) mod asking;
 
 // Receipts. Must not know how a node applies.
@@ -33,10 +34,10 @@ pub(crate) mod carry;
 // Rows whose records lie on several pages. Must not know what is done with them.
 mod groups;
 
-// Reading what did not fit into a queue. Must not know what is done with it.
+// Reads what did not fit into a queue. Must not know what is done with it.
 mod again;
 
-// What the log tells to those that watch it. Must not know the tail.
+// Passes the contents of the log to its watchers. Must not know the tail.
 pub(crate) mod tell;
 
 // The task that runs handlers. Must not know the tail.
@@ -51,11 +52,11 @@ pub(crate) mod parts;
 // Puts the parts together.
 pub(crate) mod protocol;
 
-// Reading what the log holds beyond a place, for a reader that comes back.
+// Reads the log beyond a place, for a reader that returns.
 pub(crate) mod replay;
 
 // The cluster as a node sees it.
 pub(crate) mod view;
 
-// A sign of life of every member, through the log.
+// Probes every member through the log.
 pub(crate) mod probe;

@@ -5,9 +5,9 @@
 //! was made in doubt is *not* remembered: the commit may lie ahead, and what was loaded in between
 //! would stay too.
 //!
-//! The table is of one epoch, since a later one may hand its marks out again (and a log whose loss
-//! was not noticed yet may do so in the same one: a mark's id tells), and is bounded: an
-//! eviction that was forgotten costs one more load, never a stale read.
+//! The table is of one epoch, since a later one may hand its marks out again. (So may a log whose
+//! loss was not noticed yet, in the same epoch; the ids of the marks tell them apart.) It is
+//! bounded: a forgotten eviction costs one more load, never a stale read.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -81,8 +81,8 @@ impl Numbers {
         }
     }
 
-    /// Forgets the commits that a cursor covers: whatever comes for them is known to be late by
-    /// that. Of one that the log has lost it is not: a wake-up that is repeated would evict again.
+    /// Forgets the commits that a cursor covers: it shows that whatever comes for them is late.
+    /// Commits that the log has lost are kept: a repeated wake-up for one would evict again.
     pub(crate) fn passed(&mut self, cursor: &Cursor, is_lost: impl Fn(Mark) -> bool) {
         let Some(epoch) = self.epoch else {
             return;

@@ -1,8 +1,8 @@
 //! [`Outbox`]: evictions on their way to the log.
 //!
-//! What waits is bounded: beyond that, one record for the whole cache takes the place of many. So
-//! are the receipts that wait for such a record: those that were dropped are let go of, and of the
-//! others the oldest ones beyond a bound, which end unconfirmed.
+//! The number of waiting records is bounded: beyond it, one record for the whole cache replaces
+//! many. So is the number of receipts that wait for such a record: dropped ones are removed, and
+//! beyond the bound the oldest ones end unconfirmed.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -27,7 +27,7 @@ pub(crate) struct Outbox {
     filled: Notify,
 }
 
-/// One of them, and those who wait for its mark.
+/// One of them, and the callers that wait for its mark.
 #[derive(Debug)]
 pub(crate) struct Letter {
     pub(crate) eviction: Eviction,
@@ -37,7 +37,7 @@ pub(crate) struct Letter {
 }
 
 impl Outbox {
-    /// Puts a record in line. Returns the records that now stand for several, by id and number.
+    /// Queues a record. Returns the records that now stand for several, by id and number.
     pub(crate) fn push(&self, letter: Letter, id: impl Fn() -> Uuid) -> Vec<(Uuid, u64)> {
         let mut waiting = self.waiting.lock();
         waiting.push_back(letter);
@@ -66,15 +66,15 @@ impl Outbox {
         }
     }
 
-    /// Takes out the record that was sent. None if it was folded into another on its way; that one
-    /// is sent too.
+    /// Takes out the record that was sent. `None` if it was folded into another in the meantime;
+    /// that one is sent too.
     pub(crate) fn sent(&self, id: Uuid) -> Option<Letter> {
         let mut waiting = self.waiting.lock();
         let is_first = waiting.front().is_some_and(|first| first.eviction.id == id);
         if is_first { waiting.pop_front() } else { None }
     }
 
-    /// Puts a record for the whole cache in the place of one that is too large.
+    /// Replaces a record that is too large with one for the whole cache.
     pub(crate) fn shorten(&self, id: Uuid) {
         let mut waiting = self.waiting.lock();
         if let Some(first) = waiting.front_mut()
@@ -90,8 +90,8 @@ impl Outbox {
     }
 }
 
-/// Puts one record for each cache in the place of many. It is applied under the lowest of their
-/// numbers, which leaves the most of what was reloaded since. Returns the receipts that end, too.
+/// Replaces many records with one for each cache. It is applied under the lowest of their numbers,
+/// which keeps the most of what was reloaded since. Also returns the receipts that end.
 fn fold(
     letters: VecDeque<Letter>,
     id: impl Fn() -> Uuid,
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// Puts a record in line that a receipt waits for.
+    /// Queues a record that a receipt waits for.
     fn push(outbox: &Outbox, number: u64) -> oneshot::Receiver<Mark> {
         let (sender, receipt) = oneshot::channel();
         let mut letter = letter(number.into(), "a", number);
@@ -154,7 +154,7 @@ mod tests {
         receipt
     }
 
-    /// How many receipts the outbox knows of.
+    /// Returns how many receipts the outbox holds.
     fn receipts(outbox: &Outbox) -> usize {
         let waiting = outbox.waiting.lock();
         waiting.iter().map(|letter| letter.sent.len()).sum()

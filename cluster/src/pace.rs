@@ -1,24 +1,24 @@
-//! [`Pace`]: how soon the members' rows are looked at again while a caller waits for reports.
+//! [`Pace`]: how soon the members' rows are checked again while a caller waits for reports.
 //!
-//! A report makes no wake-up: it would wake every node, and one alone waits for it. That one looks
-//! at the rows: some times without a pause, since members that are near have reported within a few
-//! round trips, then after pauses that double from 1 ms for as long as the rows say nothing new. So
-//! what a receipt costs does not grow with the square of the nodes, and one that waits for a member
-//! that is away costs no more than the poll.
+//! A report sends no wake-up, which would wake every node although only one waits for it. That node
+//! checks the rows: a few times without a pause, since nearby members report within a few round
+//! trips, then after pauses that double from 1 ms for as long as the rows show nothing new. So the
+//! cost of a receipt does not grow with the square of the nodes, and a receipt that waits for an
+//! absent member costs no more than the poll.
 
 use std::time::Duration;
 
 use crate::floor::Found;
 
-/// How many looks follow a question without a pause.
+/// How many checks follow a question without a pause.
 const AT_ONCE: u32 = 4;
 /// The first pause.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// How soon the next look is.
+/// How soon the next check is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pace {
-    /// The looks since the question; of those with pauses, since the rows said anything new.
+    /// The checks since the question; of those with pauses, since the rows showed something new.
     looks: u32,
 }
 
@@ -33,7 +33,7 @@ impl Pace {
         self.looks = u32::MAX;
     }
 
-    /// Notes what a look has found.
+    /// Notes what a check has found.
     pub(crate) fn looked(&mut self, found: Found) {
         self.looks = match found {
             Found::News => self.looks.saturating_add(1).min(AT_ONCE),
@@ -41,7 +41,7 @@ impl Pace {
         };
     }
 
-    /// Returns the pause before the next look, which is never longer than `longest`; none if it
+    /// Returns the pause before the next check, which is never longer than `longest`; `None` if it
     /// follows at once.
     pub(crate) fn pause(self, longest: Duration) -> Option<Duration> {
         let doublings = self.looks.checked_sub(AT_ONCE)?;

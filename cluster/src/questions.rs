@@ -1,4 +1,4 @@
-//! [`Questions`]: between callers that want to know what the members have applied, and the task
+//! [`Questions`]: connects callers that want to know what the members have applied with the task
 //! that asks them.
 //!
 //! A caller says so before it first waits. One question answers every caller that came before it
@@ -16,13 +16,13 @@ use crate::floor::Found;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Round(u64);
 
-/// Between callers that want to know and the task that asks.
+/// Connects callers that want to know with the task that asks.
 #[derive(Debug, Default)]
 pub(crate) struct Questions {
     callers: Mutex<Callers>,
-    /// Makes the task ask, or look, at once.
+    /// Makes the task ask, or check the rows, at once.
     wanted: Notify,
-    /// Makes the task look as soon as its floor lets it.
+    /// Makes the task check the rows as soon as its floor allows.
     hint: Notify,
     answers: Mutex<Answers>,
     /// Wakes callers in the order in which they came, which a watch channel does not.
@@ -37,14 +37,14 @@ struct Callers {
     waiting: usize,
 }
 
-/// What the task has heard.
+/// The answers that the task has received.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answers {
     /// The last question that the members' table has answered.
     pub(crate) round: Round,
     /// The members that it found.
     pub(crate) members: Arc<[MemberId]>,
-    /// Rows, by a statement that began after that answer; none before.
+    /// Rows, by a statement that began after that answer; `None` before.
     pub(crate) rows: Option<Arc<[MemberRow]>>,
 }
 
@@ -85,15 +85,14 @@ impl Questions {
         self.wanted.notified().await;
     }
 
-    /// Makes the task look at the members' rows again, if a caller waits: this node has reported.
+    /// Makes the task check the members' rows again, if a caller waits: this node has reported.
     pub(crate) fn look_again(&self) {
         if self.someone_waits() {
             self.wanted.notify_one();
         }
     }
 
-    /// Does the same on the word of a wake-up, which anything may have sent: another may have
-    /// reported.
+    /// Does the same for a wake-up, which anything may have sent: another node may have reported.
     pub(crate) fn hint(&self) {
         if self.someone_waits() {
             self.hint.notify_one();
@@ -105,13 +104,13 @@ impl Questions {
         self.hint.notified().await;
     }
 
-    /// Says that a question was answered.
+    /// Passes on the answer to a question.
     pub(crate) fn answer(&self, answers: Answers) {
         *self.answers.lock() = answers;
         self.nudge();
     }
 
-    /// Shows callers the rows as they are now. Returns whether they say anything new.
+    /// Shows callers the rows as they are now. Returns whether they show anything new.
     pub(crate) fn show(&self, rows: Vec<MemberRow>) -> Found {
         let mut answers = self.answers.lock();
         let says = |row: &MemberRow| (row.id.clone(), row.answered, row.reported.clone());
@@ -127,14 +126,14 @@ impl Questions {
         }
     }
 
-    /// Makes callers look at the time, although there are no rows.
+    /// Makes callers check the time, although there are no rows.
     pub(crate) fn nudge(&self) {
         self.heard.notify_waiters();
     }
 }
 
 impl Question<'_> {
-    /// Returns what was heard, and what resolves when there is more.
+    /// Returns the answers so far, and a future that resolves when there are more.
     pub(crate) fn heard(&self) -> (Answers, Notified<'_>) {
         // First, or what comes in between would be missed.
         let more = self.questions.heard.notified();

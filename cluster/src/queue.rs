@@ -1,16 +1,15 @@
-//! [`Queue`]: between the tail, which evicts and goes on, and a task that goes through the changes
-//! at a pace of its own: the dispatcher, which runs handlers, or the teller, which hands on what
-//! the log tells.
+//! [`Queue`]: from the tail, which evicts and goes on, to a task that processes the changes at its
+//! own pace: the dispatcher, which runs handlers, or the task that serves the watchers of the log.
 //!
 //! It holds a bounded number of changes. Beyond that it keeps only the cursor before the first
 //! batch that did not fit, and that task reads from the log again: nothing is lost unless the log
 //! has lost it.
 //!
-//! What holds no changes is folded while it waits: positions into the last one, gaps that lie side
-//! by side into one. Of such, at most one gap and one position follow each batch with changes, the
-//! gap first: handlers that hear of a gap before a position moves are told no less.
+//! Items without changes are folded while they wait: positions into the last one, adjacent gaps
+//! into one. So at most one gap and one position follow each batch with changes, the gap first:
+//! handlers that receive a gap before a position moves miss nothing.
 
-// What waits. Must not know where.
+// The items that wait. Must not know where.
 mod item;
 
 use std::collections::VecDeque;
@@ -22,8 +21,8 @@ use tokio::sync::Notify;
 use self::item::merged;
 pub(crate) use self::item::{After, Applied, Asked, Item, Pages};
 
-/// Names one time of being behind: a new cursor ends it, and another may have begun by the time at
-/// which the dispatcher notices.
+/// Names one period of being behind: a new cursor ends it, and another may have begun by the time
+/// the dispatcher notices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Episode(u64);
 
@@ -34,7 +33,7 @@ pub(crate) struct Queue {
     room: Room,
 }
 
-/// What a queue may hold, or else one batch.
+/// How much a queue may hold; a single batch always fits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
     pub(crate) records: usize,
@@ -83,7 +82,7 @@ impl Queue {
         }
     }
 
-    /// Puts a batch in line. Returns whether it is held in memory.
+    /// Queues a batch. Returns whether it is held in memory.
     pub(crate) fn push(&self, mut batch: Applied) -> Held {
         let mut state = self.state.lock();
         if let Some(dispatched) = &state.dispatched {
@@ -143,13 +142,13 @@ impl Queue {
         held
     }
 
-    /// Puts a new cursor at the head in line, behind what is there.
+    /// Queues a new cursor at the head, behind what is there.
     pub(crate) fn restart(&self, cursor: Cursor, gap: Option<Gap>) {
         let mut state = self.state.lock();
         state.tail = Some(cursor.clone());
         state.pushed.0 += 1;
 
-        // What was to be read again lies before a gap now; the gap says so.
+        // What was to be read again is now before a gap, and the gap covers it.
         if state.behind.take().is_some() {
             state.items.retain(|item| !matches!(item, Item::Behind(..)));
         }
@@ -168,7 +167,7 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Puts a gap in line without a new cursor.
+    /// Queues a gap without a new cursor.
     pub(crate) fn gap(&self, gap: Gap) {
         let mut state = self.state.lock();
         let position = state.items.pop_back_if(|last| last.is_position());
@@ -186,7 +185,7 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Forgets all that waits, because no one is to hear of it. What is pushed next is the
+    /// Forgets all that waits, because no one will receive it. What is pushed next is the
     /// beginning.
     pub(crate) fn clear(&self) {
         let mut state = self.state.lock();
@@ -227,13 +226,13 @@ impl Queue {
         self.state.lock().records
     }
 
-    /// Returns how much the tail has pushed: to be asked before the dispatcher reads by itself.
+    /// Returns how much the tail has pushed. Call it before the dispatcher reads by itself.
     pub(crate) fn pushed(&self) -> Pushed {
         self.state.lock().pushed
     }
 
-    /// Returns whether something is still to be read again: no, once there is another cursor, or no
-    /// one to hear of it.
+    /// Returns whether something still has to be read again: no longer once there is another
+    /// cursor, or no one to receive it.
     pub(crate) fn is_behind(&self, episode: Episode) -> bool {
         self.state.lock().behind == Some(episode)
     }

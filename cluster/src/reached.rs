@@ -1,4 +1,4 @@
-//! [`Reached`]: how far a node has got, and the callers that wait until it is further. [`Passes`]:
+//! [`Reached`]: how far a node has come, and the callers that wait until it is further. [`Passes`]:
 //! which of its reads it has applied.
 //!
 //! Whatever waits is woken in the order in which it came. A watch channel wakes it in an order of
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tidings_core::log::Cursor;
 use tokio::sync::Notify;
 
-/// A cursor, or something else that moves; none at the beginning.
+/// A cursor, or something else that moves; `None` at the beginning.
 #[derive(Debug)]
 pub(crate) struct Reached<T = Cursor> {
     cursor: Mutex<Option<T>>,
@@ -39,15 +39,15 @@ impl<T: Clone> Reached<T> {
         self.cursor.lock().clone()
     }
 
-    /// Returns whether the cursor is there and holds.
+    /// Returns whether there is a cursor that meets the condition.
     pub(crate) fn is(&self, holds: impl FnOnce(&T) -> bool) -> bool {
         self.cursor.lock().as_ref().is_some_and(holds)
     }
 
-    /// Waits until the cursor holds, and returns it.
+    /// Waits until the cursor meets the condition, and returns it.
     pub(crate) async fn until(&self, holds: impl Fn(&T) -> bool) -> T {
         loop {
-            // First, or a move between the look and the wait would be missed.
+            // First, or a move between the check and the wait would be missed.
             let moved = self.moved.notified();
             if let Some(cursor) = self.get().filter(&holds) {
                 return cursor;
@@ -79,7 +79,7 @@ impl Passes {
         Pass(self.begun.load(Ordering::SeqCst))
     }
 
-    /// Notes that all that there was to read at a read is applied.
+    /// Notes that everything that there was to read at this read is applied.
     pub(crate) fn set_applied(&self, pass: Pass) {
         self.applied.set(pass);
     }

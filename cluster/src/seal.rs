@@ -7,8 +7,9 @@
 //!
 //! A sealed commit is `c1.` and base64 (for URLs, without padding) of: the epoch's number (8 bytes)
 //! and id (16), the commit's number (8), each key's digest (16), the id of the commit's record and
-//! a zero where it has one (16 and 1, which a reader that knows of none takes for another digest),
-//! and the first 16 bytes of an HMAC-SHA256 over all these. Numbers have their highest byte first.
+//! a zero if it has one (16 and 1, which a reader without support for ids takes for another
+//! digest), and the first 16 bytes of an HMAC-SHA256 over all these. Numbers have their highest
+//! byte first.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tidings_core::{
@@ -69,7 +70,7 @@ impl Seal {
         Sealed::new(&text).map_or(Wake::Look, Wake::Sealed)
     }
 
-    /// Returns the commit that a text names; none if it was not sealed with this cluster's key.
+    /// Returns the commit that a text names; `None` if it was not sealed with this cluster's key.
     pub(crate) fn open(&self, text: &str) -> Option<Wake> {
         let text = text.strip_prefix(Sealed::VERSION)?;
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;

@@ -1,9 +1,9 @@
 //! [`SealedWakes`]: a log whose wake-ups name keys, sealed with the cluster's key.
 //!
-//! They go by the log's own way or by a carrier, which see texts and no keys. A node evicts on
-//! sight what an authentic one names; what cannot be opened makes it read the log and nothing more.
-//! Places, epochs and proofs come from the log alone. So a broker that lies or loses can make a
-//! node slow, but never wrong.
+//! They travel over the log's own channel or over a carrier, which see texts and no keys. A node
+//! evicts at once what an authentic wake-up names; one that cannot be opened makes it read the log
+//! and nothing more. Places, epochs and proofs come from the log alone. So a broker that lies or
+//! loses can make a node slow, but never wrong.
 
 use std::{
     collections::VecDeque,
@@ -25,14 +25,14 @@ use crate::seal::Seal;
 #[derive(Debug)]
 pub struct SealedWakes {
     log: Arc<dyn Log>,
-    /// In place of the log's own way.
+    /// Used in place of the log's own channel.
     carrier: Option<Arc<dyn WakeCarrier>>,
-    /// Wake-ups name no keys until it is there.
+    /// Wake-ups name no keys until it is set.
     seal: Arc<OnceLock<Seal>>,
 }
 
 impl SealedWakes {
-    /// Seals the wake-ups of a log, which go by the carrier if there is one.
+    /// Seals the wake-ups of a log, which travel over the carrier if there is one.
     #[must_use]
     pub fn new(log: Arc<dyn Log>, carrier: Option<Arc<dyn WakeCarrier>>) -> Self {
         Self {
@@ -138,7 +138,7 @@ impl Log for SealedWakes {
 struct Opening {
     wakes: Box<dyn WakeUps>,
     seal: Arc<OnceLock<Seal>>,
-    /// What one message held beside what was handed on.
+    /// The other wake-ups of the last message, which were not handed on yet.
     opened: VecDeque<Wake>,
 }
 

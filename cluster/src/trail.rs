@@ -1,10 +1,10 @@
 //! [`Trail`]: which records a node has read, by their ids.
 //!
 //! A counted log that has lost its newest records hands their numbers out again, under the same
-//! epoch, until a node looks at it that misses a record. Until then a number at or below a node's
-//! cursor proves nothing: its record may not be the one that the node has read. The id tells: a
-//! commit whose record was read is covered, whatever becomes of the log; of any other one the node
-//! knows no more than that it must look.
+//! epoch, until a node that misses a record reads it. Until then a number at or below a node's
+//! cursor proves nothing: its record may not be the one that the node has read. The id decides: a
+//! commit whose record was read is covered, whatever happens to the log; about any other one the
+//! node knows only that it must look.
 //!
 //! It remembers a bounded number of records. A commit that is older than those costs one read of
 //! the log, and is remembered from then on; so does a record that another node has reported. On a
@@ -31,7 +31,7 @@ pub(crate) struct Trail(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// None where the log's records have no ids.
+    /// `None` if the log's records have no ids.
     epoch: Option<Epoch>,
     /// In the order of their numbers.
     read: VecDeque<Step>,
@@ -160,9 +160,9 @@ impl Trail {
         }
     }
 
-    /// Returns whether a commit lies in the history that another node has read, by a cursor beyond
-    /// it that the node has reported. That history is this node's if its last record is: each
-    /// record is there once.
+    /// Returns whether a commit is in the history that another node has read: the node has reported
+    /// a cursor beyond it. That history is this node's too if this node has its last record, since
+    /// each record exists once.
     pub(crate) fn shares(&self, reported: &Cursor, mark: Mark, looked: Looked) -> bool {
         let Position::Numbered { last, id } = *reported.position() else {
             return !self.is_kept() || removed(Rule::HistoryIsChecked);
@@ -213,7 +213,7 @@ impl State {
     }
 }
 
-/// Adds an entry, in the place of the oldest one if there are as many as there may be.
+/// Adds an entry; at the bound it replaces the oldest one.
 fn remember<T>(entries: &mut VecDeque<T>, entry: T, most: usize) {
     if entries.len() == most {
         entries.pop_front();

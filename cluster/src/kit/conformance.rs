@@ -1,4 +1,4 @@
-//! What every log has to do, as a suite that a log outside this repository can run too.
+//! The requirements on every log, as a suite that a log outside this repository can run too.
 //!
 //! Implement [`Subject`] for the log, and have [`check`] run every case, each on a subject of its
 //! own:
@@ -45,7 +45,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use tidings_core::log::Log;
 
-/// A log under test, and what the suite does to it that no reader can.
+/// A log under test, with the operations that the suite needs and no reader has.
 pub trait Subject: Send + Sync {
     /// Opens the log once more, over a link of its own, as another node would.
     fn open(&self) -> Arc<dyn Log>;
@@ -59,7 +59,7 @@ pub trait Subject: Send + Sync {
     fn end_epoch(&self) -> impl Future<Output = ()> + Send;
 
     /// Has the engine lose its newest records as a crash may, and hand their numbers out again.
-    /// Returns whether it can; one that cannot is not asked what it makes of that.
+    /// Returns whether it can; if not, the suite leaves this case out.
     fn lose_newest(&self, records: usize) -> impl Future<Output = bool> + Send {
         let _ = records;
         std::future::ready(false)
@@ -71,7 +71,8 @@ pub trait Subject: Send + Sync {
         std::future::ready(false)
     }
 
-    /// Returns the most bytes that the log takes in one record; none if it has no limit of its own.
+    /// Returns the most bytes that the log takes in one record; `None` if it has no limit of its
+    /// own.
     fn largest(&self) -> Option<usize> {
         None
     }
@@ -103,11 +104,11 @@ impl fmt::Display for Failure {
 pub struct Failures(pub Vec<Failure>);
 
 impl Failures {
-    /// Ends a test.
+    /// Asserts that no case has failed.
     ///
     /// # Panics
     ///
-    /// If there is any, with all of them as text.
+    /// A case has failed; the message lists all of them.
     pub fn assert_none(&self) {
         let text: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         assert!(self.0.is_empty(), "{}", text.join("\n"));
@@ -128,8 +129,8 @@ pub async fn check<S: Subject>(make: impl AsyncFn() -> S) -> Failures {
     failures
 }
 
-/// How a case ends: with what was wrong, if anything was.
+/// The outcome of a case; an error says what was wrong.
 type Outcome = Result<(), String>;
 
-/// One case, as the list of all holds it.
+/// One case, as the list of all cases holds it.
 type Case<S> = for<'a> fn(&'a S) -> Pin<Box<dyn Future<Output = Outcome> + 'a>>;

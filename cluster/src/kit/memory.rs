@@ -72,7 +72,7 @@ impl MemoryLog {
     }
 }
 
-/// Returns an answer that is there at once.
+/// Wraps an answer that is ready at once.
 fn now<'a, T: Send + 'a>(answer: T) -> LogFuture<'a, T> {
     std::future::ready(answer).boxed()
 }
@@ -144,7 +144,7 @@ impl Log for MemoryLog {
     }
 }
 
-/// Stands for a digest under a cluster's key, in one process.
+/// Returns a substitute for a digest under a cluster's key, valid in one process.
 pub(super) fn digest(key: &CacheKey) -> Digest {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&key.hash_value().to_le_bytes());

@@ -43,7 +43,7 @@ pub struct TransactionId(u64);
 pub struct Writing {
     /// The node whose write it is; none for another program.
     pub origin: Option<Arc<str>>,
-    /// Whether handlers hear of it.
+    /// Whether handlers receive it.
     pub announce: Announce,
     /// Fields that the record leaves out, as one made by an earlier version does.
     pub lacking: Vec<&'static str>,

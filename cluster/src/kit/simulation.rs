@@ -3,9 +3,9 @@
 //! Everything runs on one thread. Each node has a queue of tasks that are ready; the seed picks
 //! which queue is served next, so every await is a step at which another node may act. A node's
 //! tasks, cache, bus and protocol are the real ones; the store is the [model](super::ModelStore),
-//! and links lose, delay, double and reorder what they carry. A node that is killed loses its links
-//! first and its tasks then, so that no `Drop` speaks to anyone. Each node's clock has an offset
-//! and a rate of its own.
+//! and links lose, delay, duplicate and reorder what they carry. A node that is killed loses its
+//! links first and its tasks then, so that no `Drop` sends anything. Each node's clock has an
+//! offset and a rate of its own.
 //!
 //! The [`Plan`] of a run follows from its seed: what is written, read, cut, paused, killed, crashed
 //! and pruned, and when. A history is checked while it is made, with begin and end of each read and
@@ -13,8 +13,8 @@
 //! replaced before it could have been served. [`shortest`] leaves steps out of a plan that fails,
 //! as long as it still fails.
 //!
-//! Not covered: what happens inside of the cache and between several L1s of a node, which the
-//! cache's own models check; SQL text and engines.
+//! Not covered: what happens inside the cache and between several L1s of a node, which the cache's
+//! own models check; SQL text and engines.
 
 // Time, and which task is polled next. Must not know what the tasks do.
 mod world;

@@ -76,7 +76,7 @@ impl<'a> Again<'a> {
         })
     }
 
-    /// Moves behind a page that was gone through. Returns whether that is where the tail is.
+    /// Moves past a page that was processed. Returns whether that is where the tail is.
     pub(super) fn passed(&mut self, page: Page) -> CaughtUp {
         self.cursor = page.cursor;
 

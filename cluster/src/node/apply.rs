@@ -57,8 +57,8 @@ impl Shared {
                     None => self.cache.number(),
                 },
                 Body::Evict(eviction) => self.evict_as_told(eviction),
-                // Its handlers may evict what began to load before now: what has the last number
-                // that was taken is among that.
+                // Its handlers may evict what began to load before now, which includes loads that
+                // noted the last number.
                 Body::Event(_) => self.new_number(),
                 Body::Unreadable { .. } => self.evict_entity(GapReason::Malformed),
             };
@@ -71,9 +71,9 @@ impl Shared {
     /// again under their earlier number, which leaves what was reloaded since. Returns the lowest
     /// number.
     fn evict_once(&self, mark: Mark, keys: &[CacheKey], from: Source) -> Number {
-        // From the question to the note, so that two paths do not both find a key new. The eviction
-        // itself follows without the lock, since it drops values: until it is made, others that
-        // find the note evict under the same number themselves.
+        // Locked from the check to the note, so that two paths do not both find a key new. The
+        // eviction itself follows without the lock, since it drops values: until it is made, others
+        // that find the note evict under the same number themselves.
         let mut numbers = self.numbers.lock();
         if self.is_passed(mark, from) {
             return self.cache.number();
@@ -117,14 +117,15 @@ impl Shared {
         lowest
     }
 
-    /// Returns whether the tail has made every eviction of a commit already. Records are its own,
-    /// and come before it passes.
+    /// Returns whether the tail has made every eviction of a commit already. Records are the tail's
+    /// own, and come before it passes.
     fn is_passed(&self, mark: Mark, from: Source) -> bool {
         match from {
             Source::Record { .. } | Source::Child => false,
             Source::Commit => self.has_seen(mark),
             Source::Wake if removed(Rule::LateWakeIsIgnored) => false,
-            // A hint: the tail reads whatever there is, so one of which nothing is known is late.
+            // A wake-up is a hint: the tail reads whatever there is, so an unknown commit counts as
+            // passed.
             Source::Wake => self.has_passed(mark) && !self.trail.has_lost(mark),
         }
     }
@@ -218,9 +219,9 @@ impl Shared {
         self.cache.apply_change(keys, &[]);
     }
 
-    /// Evicts on sight what a wake-up names and this node may hold, then makes the tail look. A
-    /// report, of which nodes of an earlier version tell, concerns callers that wait for one, and
-    /// not the tail.
+    /// Evicts at once what a wake-up names and this node may hold, then makes the tail read. A
+    /// wake-up about a report, which nodes of an earlier version send, concerns callers that wait
+    /// for one, and not the tail.
     pub(crate) fn wake_up(&self, wake: &Wake) {
         count(&self.counters.wakes);
         if let Wake::Committed { mark, keys } = wake
@@ -238,7 +239,7 @@ impl Shared {
             Wake::Reported => {}
         }
 
-        // One of a version before that says of a report no more than that there is something.
+        // A wake-up of a still earlier version may be about a report without saying so.
         self.questions.hint();
     }
 
@@ -253,7 +254,7 @@ impl Shared {
     }
 }
 
-/// Returns what the evictions of a record are due to, for those who ask why.
+/// Returns the reason of a record's evictions, for callers that ask why.
 fn reason_of(record: &Record) -> Option<Reason> {
     match &record.body {
         Body::Row(row) => {
@@ -265,12 +266,12 @@ fn reason_of(record: &Record) -> Option<Reason> {
                 mark: Some(record.mark),
             })
         }
-        // Those say themselves what they are due to.
+        // Their evictions state a reason of their own.
         Body::Entity(_) | Body::Evict(_) | Body::Event(_) | Body::Unreadable { .. } => None,
     }
 }
 
-/// Names a commit of which no more is known here.
+/// Returns a commit as the reason, of which no more is known here.
 fn change_at(mark: Mark) -> Reason {
     Reason::Change {
         rows: Vec::new(),

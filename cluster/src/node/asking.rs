@@ -7,8 +7,8 @@
 //! sight of its own row may be served for another bound. A member without a bound is marked when it
 //! is to be removed (`view.rs`), and never for its silence.
 //!
-//! A caller that waits makes the task look at the rows in short order (`pace.rs`): that is how a
-//! report is found, which wakes no one.
+//! While a caller waits, the task checks the rows at short intervals (`pace.rs`), since a report
+//! wakes no one.
 //!
 //! It keeps one entry for each member that has not answered, and at most 4,096 of them. The next
 //! question finds the others again.
@@ -37,7 +37,7 @@ const WATCHED: usize = 4_096;
 /// How many rows are marked or deleted before the members are looked at again.
 const AT_ONCE: usize = 16;
 
-/// Returns how long something lasts at most on this node's clock that lasts a time on another's.
+/// Returns how long a duration on another node's clock lasts at most on this node's.
 pub(super) fn with_drift(time: Duration) -> Duration {
     time + time / 1_000 + Duration::from_millis(10)
 }
@@ -54,7 +54,7 @@ struct Open {
     asked: Demand,
     /// The last demand that it has answered, as far as this node has seen.
     answered: Option<Demand>,
-    /// Nothing was heard of it since.
+    /// When its silence began.
     since: Tick,
     /// Since when this node has seen its mark.
     marked: Option<Tick>,
@@ -223,7 +223,8 @@ impl Shared {
                 let due = silent.look(&rows, self.clock.now());
                 let forgotten = self.forgotten(&rows);
                 let found = self.questions.show(rows);
-                // Once the rows are shown: callers need not wait for this to hear of the others.
+                // After the rows are shown, so that callers see the other members without waiting
+                // for this.
                 self.look_for(forgotten).await;
                 (due, found)
             }
@@ -245,7 +246,7 @@ impl Shared {
                         open.marked = Some(self.clock.now());
                     }
                 }
-                // It is gone, or is not this one's business any more: the next question finds it.
+                // It is gone, or is no longer this node's concern: the next question finds it.
                 (Ok(_), Due::Mark(_) | Due::Delete(_)) => silent.forget(id),
                 (Err(error), _) => {
                     tracing::debug!(error = %Chain(&error), "a silent member's row could not be changed yet");
@@ -277,7 +278,7 @@ impl Shared {
                     self.questions.nudge();
                 }
                 Ok(Read::Gap(_)) => self.trail.asked_for(&reported, InLog::Missing),
-                // Nor would it answer for the others. The next look at the rows asks again.
+                // It would not answer for the others either. The next check of the rows asks again.
                 Err(_) => return,
             }
         }

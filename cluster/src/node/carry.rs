@@ -1,4 +1,4 @@
-//! [`Carrier`]: what a caller on this node invalidates by hand reaches all nodes by a record.
+//! [`Carrier`]: sends what a caller on this node invalidates by hand to all nodes, as a record.
 //!
 //! This node has evicted before the call returned; the record is appended by a task, which goes on
 //! until the log has it. The node knows its own record by its id, and applies it under the number
@@ -102,7 +102,7 @@ impl Shared {
                 (cache, EvictionTarget::Tag(tag.to_string().into()))
             }
             Invalidation::All { cache } => (cache, EvictionTarget::All),
-            // A kind that this version cannot tell others of is not confirmed by them.
+            // A kind that this version cannot send to others is not confirmed by them.
             _ => return None,
         };
         Some(self.eviction_of(cache, target))
@@ -118,7 +118,7 @@ impl Shared {
         }
     }
 
-    /// Puts a record in line for the log.
+    /// Queues a record for the log.
     fn send(&self, eviction: Eviction, number: u64) -> oneshot::Receiver<Mark> {
         if eviction.target == EvictionTarget::All {
             self.counters.purged_by_hand();
@@ -163,7 +163,7 @@ impl Shared {
         }
     }
 
-    /// Waits until the log has what was invalidated by hand, but not for long.
+    /// Waits until the log has what was invalidated by hand, for at most this long.
     pub(crate) async fn flush(&self, patience: Duration) {
         let until = self.clock.now().plus(patience);
         while !self.outbox.is_empty() && self.clock.now() < until {

@@ -1,5 +1,5 @@
-//! Children of updated rows: where a schema says `evict_on_update`, what is cached of them goes
-//! with their parent.
+//! Children of updated rows: if a schema says `evict_on_update`, an update of the parent evicts
+//! them too.
 //!
 //! A record names its own row alone. The log finds the children, to any depth and in batches, and a
 //! batch of records is applied once these are evicted too. The rows that the records name are
@@ -18,21 +18,21 @@ use super::shared::Shared;
 /// The updated rows of one entity in one commit.
 type Parents = BTreeMap<(u64, Arc<str>), (Mark, Vec<Value>)>;
 
-/// After how many refusals in a row it is asked whether the log answers anything.
+/// The number of refusals in a row after which the node checks whether the log answers anything.
 pub(super) const REFUSALS: u32 = 3;
 
-/// What became of the children of a batch.
+/// What happened to the children of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Children {
     Evicted,
-    /// The log answers, and cannot say which they are: a table of theirs is gone, say.
+    /// The log answers, but cannot say which they are: for example, their table is gone.
     Unknown,
 }
 
 impl Shared {
-    /// Evicts what goes with the updated rows of a batch. Asks for as long as the log is out of
-    /// reach, and not for longer.
+    /// Evicts the children of a batch's updated rows. Asks for as long as the log is out of reach,
+    /// and no longer.
     pub(crate) async fn evict_children(&self, parents: Parents) -> Children {
         for ((_, entity), (mark, keys)) in parents {
             let mut refusals = 0;
@@ -58,7 +58,7 @@ impl Shared {
         Children::Evicted
     }
 
-    /// Returns the updated rows whose children go with them.
+    /// Returns the updated rows whose children must be evicted.
     pub(crate) fn parents(&self, records: &[Record]) -> Parents {
         let mut parents = Parents::new();
         for record in records {

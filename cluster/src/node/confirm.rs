@@ -104,8 +104,8 @@ struct Asked {
 }
 
 impl Shared {
-    /// Waits until every member has applied a commit or has run out of its bound. To be called once
-    /// the commit was acknowledged.
+    /// Waits until every member has applied a commit or has run out of its bound. Call it once the
+    /// commit has been acknowledged.
     pub(crate) async fn confirm(
         self: &Arc<Self>,
         mark: Mark,
@@ -117,7 +117,7 @@ impl Shared {
         let since = self.clock.now();
         let until = since.plus(timeout);
         let last = self.passes.last();
-        // Before anything is awaited: what was asked goes on without its caller.
+        // Before anything is awaited: the question goes on without its caller.
         let question = self.questions.ask();
 
         let mut over = self.clock.sleep(timeout);
@@ -246,8 +246,8 @@ impl Shared {
         }
     }
 
-    /// Returns whether the log has another record in the commit's place, though this node has
-    /// looked at it since it was asked.
+    /// Returns whether the log has another record in the commit's place, although this node has
+    /// read the log since it was asked.
     fn is_lost(&self, mark: Mark, looked: Looked) -> bool {
         looked == Looked::Yes && self.has_passed(mark) && self.trail.has_lost(mark)
     }

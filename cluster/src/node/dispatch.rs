@@ -54,9 +54,9 @@ fn last_of(records: &[(Record, u64)]) -> Option<u64> {
 
 struct Dispatcher {
     shared: Arc<Shared>,
-    /// Groups of the batch that is being dispatched that were met.
+    /// Groups that were met in the batch being dispatched.
     dispatched: BTreeSet<GroupName>,
-    /// Groups that were met on earlier pages, as far as they are remembered. Of the others the log
+    /// Groups that were met on earlier pages, as far as they are remembered. For the others the log
     /// knows which record is the first.
     met: Met,
 }
@@ -65,8 +65,8 @@ struct Dispatcher {
 enum Groups {
     /// In the batch, all of them.
     Here,
-    /// Some may lie on other pages. Those of the next rows were read, by the place of the record at
-    /// which a row is met.
+    /// Some may be on other pages. The groups of the next rows have been read; the key is the place
+    /// of the record at which the row is met.
     Read(BTreeMap<usize, Found>),
 }
 
@@ -89,7 +89,7 @@ impl Dispatcher {
         }
     }
 
-    /// Moves the applied cursor, and lets follow what waited for it.
+    /// Moves the applied cursor, and does what had to wait for that.
     async fn applied(&self, batch: &Applied) {
         self.follow(batch.cursor.clone(), &batch.after).await;
     }
@@ -145,7 +145,7 @@ impl Dispatcher {
 
     /// Runs the handlers of an application's own event.
     async fn dispatch_event(&self, posted: &Posted, number: u64) {
-        let origin = Origin::Remote; // every node's handlers hear of it, so nothing is sent on
+        let origin = Origin::Remote; // every node's handlers receive it, so nothing is sent on
         let cause = Cause { number, origin };
         let announce = &self.shared.announce;
         if let Err(Panicked) = caught_async(|| announce.event(posted, cause)).await {
@@ -173,8 +173,8 @@ impl Dispatcher {
         }
     }
 
-    /// Reads the row that is met at a place, whole, and with it those that are met first among the
-    /// next records, by the place of that record. All of them, or the first ones.
+    /// Reads the whole row that is met at a place, and with it the rows that are first met among
+    /// the next records: all of them, or the first ones. The keys are the places of these records.
     async fn read_groups(&self, records: &[(Record, u64)], from: usize) -> BTreeMap<usize, Found> {
         let shared = &self.shared;
         let (mut places, mut asked) = (Vec::new(), Vec::new());
@@ -197,8 +197,8 @@ impl Dispatcher {
         places.into_iter().zip(groups).collect()
     }
 
-    /// Returns whether a handler hears of a row's changes: nothing is kept, and nothing read, for
-    /// events that none hears.
+    /// Returns whether a handler receives a row's changes: nothing is kept, and nothing read, for
+    /// events without a handler.
     fn is_heard(&self, row: &RowRecord) -> bool {
         let shared = &self.shared;
         shared.catalog.schema(&row.entity).is_some() && shared.announce.listens(&row.entity)
@@ -278,9 +278,9 @@ impl Dispatcher {
         }
     }
 
-    /// Returns a group that was read at the first of its records; none at a later one, whose event
-    /// was made on an earlier page. Of one that the log has lost or does not tell, or whose
-    /// beginning it has lost, there is no event, and its loss is a gap.
+    /// Returns a group at the first of its records; `None` at a later one, whose event was made on
+    /// an earlier page. For a group that the log has lost or does not return, or whose beginning it
+    /// has lost, there is no event, and its loss is a gap.
     fn at_its_first(&self, found: Found, record: &Record, row: &RowRecord) -> Option<Group> {
         let here = record.place.number();
         let lost = match found {
@@ -350,8 +350,8 @@ impl Dispatcher {
         }
     }
 
-    /// Continues from where the tail is, because the log no longer holds what the handlers were to
-    /// hear. What they would have evicted is unknown, so everything is evicted.
+    /// Continues from where the tail is, because the log no longer holds what the handlers should
+    /// have received. What they would have evicted is unknown, so everything is evicted.
     async fn skip(&mut self, gap: Gap, episode: Episode) {
         let shared = Arc::clone(&self.shared);
         let Some(skipped) = shared.queue.skip(episode) else {
@@ -374,7 +374,7 @@ impl Shared {
     pub(crate) async fn report(&self, applied: &Cursor, asked: Asked) {
         let Asked { of, demand } = asked;
 
-        // It may have joined again since, and was not asked for this report then.
+        // The node may have joined again since; then it was not asked for this report.
         let member = self.member.lock().clone();
         let member = member.filter(|member| member.incarnation == of);
         let (Some(members), Some(member)) = (&self.members, member) else {
@@ -387,8 +387,9 @@ impl Shared {
         match members.report(&member, applied, demand).await {
             Ok(()) => {
                 self.note_answered(&member, demand);
-                // The node that asked may be this one. Another looks at the rows by itself: a
-                // wake-up would reach every node, and so be one more for each pair of them.
+                // The node that asked may be this one. Another node checks the rows by itself: with
+                // wake-ups, which reach every node, the number of messages would grow with the
+                // square of the nodes.
                 self.questions.look_again();
             }
             Err(error) => {
@@ -397,7 +398,7 @@ impl Shared {
         }
     }
 
-    /// Notes what was answered, unless the node has joined again meanwhile.
+    /// Notes what was answered, unless the node has joined again in the meantime.
     fn note_answered(&self, member: &MemberId, demand: Demand) {
         let now = self.member.lock();
         if now.as_ref() == Some(member) {

@@ -1,5 +1,5 @@
-//! Rows whose records may lie on several pages, read whole: those of many rows with one question,
-//! and those of one row once, however many pages they lie on.
+//! Rows whose records may be on several pages, read whole: many rows with one question, and each
+//! row once, however many pages it spans.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,10 +14,10 @@ use super::{children::REFUSALS, shared::Shared};
 pub(super) const AT_ONCE: usize = 256;
 
 /// Every record of a row in a commit, or why they are not known: the log has lost them, or it
-/// answers and does not tell them.
+/// answers but does not return them.
 pub(super) type Found = Result<Group, GapReason>;
 
-/// How many groups are remembered of which later pages hold more; any other is read again there.
+/// How many groups that continue on later pages are remembered; the others are read again there.
 const MET: usize = 16_384;
 
 /// Names a row in a commit: mark, entity and key. A value has no order of its own.
@@ -28,7 +28,7 @@ pub(super) fn group_of(record: &Record, row: &RowRecord) -> GroupName {
     (record.mark.number(), Arc::clone(&row.entity), key)
 }
 
-/// The last record of each group that was read and of which later pages hold more.
+/// The last record of each group that was read and continues on later pages.
 #[derive(Debug, Default)]
 pub(super) struct Met(BTreeMap<GroupName, u64>);
 
@@ -74,7 +74,7 @@ pub(super) fn row_of(record: &Record, row: &RowRecord) -> RowOf {
 
 impl Shared {
     /// Reads every record of some rows in their commits, in the order of the rows: of all of them,
-    /// or of the first ones, one at least. Asks for as long as the log is out of reach, and of
+    /// or of the first ones, one at least. Asks for as long as the log is out of reach, and for
     /// fewer rows at a time while it refuses.
     pub(super) async fn whole_groups(&self, log: &dyn Log, rows: &[RowOf]) -> Vec<Found> {
         if rows.is_empty() {
@@ -98,7 +98,7 @@ impl Shared {
             refusals += 1;
             if (asked.len() > 1 || refusals >= REFUSALS) && log.answers().await.is_ok() {
                 if asked.len() == 1 {
-                    tracing::error!(error = %Chain(&error), "a row's records are not told, and the log answers");
+                    tracing::error!(error = %Chain(&error), "the log answers but does not return a row's records");
                     return vec![Err(GapReason::Malformed)];
                 }
                 (asked, refusals) = (&asked[..asked.len() / 2], 0);

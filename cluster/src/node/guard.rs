@@ -1,9 +1,9 @@
 //! Contains panics of an application's code in the tasks of a node.
 //!
-//! Handlers, and the types that a row or a payload is read into, are an application's. What the
-//! dispatcher calls of them it calls under [`caught`], so that a panic costs one change. A task
-//! that panics all the same does not end unnoticed: the node serves nothing from its cache from
-//! then on, keeps nothing, and counts as disconnected, rather than being silently deaf.
+//! Handlers, and the types that a row or a payload is read into, are an application's. The
+//! dispatcher calls them under [`caught`], so that a panic costs one change. A task that panics all
+//! the same does not end unnoticed: the node serves nothing from its cache from then on, keeps
+//! nothing, and counts as disconnected, rather than silently missing changes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,8 +15,8 @@ use super::shared::{Progress, PurgeCause, Shared};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Panicked;
 
-/// Calls an application's code. What it shares with the node it shares through handles that keep
-/// their own state whole.
+/// Calls an application's code. It shares state with the node only through handles that keep that
+/// state consistent.
 pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|_| Panicked)
 }

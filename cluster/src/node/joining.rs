@@ -1,9 +1,9 @@
-//! Joins, which end although their node leaves meanwhile.
+//! Joins, which run to their end even if their node leaves in the meantime.
 //!
-//! A join that was sent may be done although no one waits for it any more: then the row of a node
-//! that is gone would stay, and every receipt would wait for it. So a join runs in a task of its
-//! own, which goes on when the tail is dropped, and deletes the row if its node has left. A leave
-//! waits for the join that is under way.
+//! A join that was sent may be carried out although no one waits for it any more: then the row of a
+//! node that is gone would stay, and every receipt would wait for it. So a join runs in a task of
+//! its own, which goes on when the tail is dropped, and deletes the row if its node has left. A
+//! leave waits for the join in progress.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl Shared {
         Ok(incarnation)
     }
 
-    /// Waits for the join that is under way, if any: its row is known then, or deleted.
+    /// Waits for the join in progress, if any: afterwards its row is known, or deleted.
     pub(super) async fn until_joined(&self) {
         drop(self.joining.lock().await);
     }

@@ -1,7 +1,7 @@
 //! [`Probe`]: a record that changes nothing, and how long each member took to apply it.
 //!
-//! It is the log's own way from commit to report, asked for on demand: a member that answers has
-//! read the record, evicted (nothing), run the handlers before it, and written its report.
+//! It takes the usual path from commit to report, on demand: a member that answers has read the
+//! record, evicted (nothing), run the handlers before it, and written its report.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,23 +10,23 @@ use tidings_core::log::{Appended, Bookmark, EvictionTarget, LogError, Mark, Memb
 use super::{protocol::Protocol, shared::Shared, shared::count};
 use crate::trail::Looked;
 
-/// How often the members' table is looked at in the beginning, so that fast answers are told apart.
+/// How often the members' table is checked at first, so that fast answers can be told apart.
 const CLOSELY: Duration = Duration::from_millis(1);
-/// How long it is looked at that often.
+/// How long it is checked that often.
 const AT_FIRST: Duration = Duration::from_millis(100);
-/// How often it is looked at afterwards.
+/// How often it is checked afterwards.
 const LATER: Duration = Duration::from_millis(10);
 
-/// What became of one record that changes nothing.
+/// The result of one record that changes nothing.
 #[derive(Clone, Debug)]
 pub struct Probe {
     /// The record.
     pub mark: Mark,
-    /// The same with where a reader goes on that knows it; none if this node had not read the log
-    /// of the record's epoch.
+    /// The mark with the place from which a reader that knows the record goes on; `None` if this
+    /// node had not read the log of the record's epoch.
     pub bookmark: Option<Bookmark>,
     /// Each member's name, and how long it took from the acknowledgement of the record until its
-    /// report was seen; none for one that did not report in time.
+    /// report was seen; `None` for one that did not report in time.
     pub took: Vec<(Arc<str>, Option<Duration>)>,
 }
 
@@ -46,7 +46,7 @@ impl Protocol {
         let nothing = EvictionTarget::Keys(Vec::new());
         let eviction = shared.eviction_of(shared.cache.name().into(), nothing);
 
-        // What it covers was over before the record was written.
+        // What this cursor covers had ended before the record was written.
         let seen = shared.seen.get();
         let mark = shared.log.append(Appended::Evict(eviction)).await?;
         count(&shared.counters.written);

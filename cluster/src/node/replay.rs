@@ -1,9 +1,9 @@
-//! [`Replay`]: what the log holds beyond a place, for one reader that comes back.
+//! [`Replay`]: reads the log beyond a place, for one reader that returns.
 //!
 //! It reads over a log of its own, so that the tail never waits for it, and one page at a time for
-//! the whole node. At most eight readers hold a page: the others wait, in order and with nothing
-//! in memory, until one of those has told its page or has gone. A place is checked
-//! before anything is asked: one of another epoch, or one that this node has not got to, is a gap.
+//! the whole node. At most eight readers hold a page: the others wait, in order and with nothing in
+//! memory, until one of those has handed out its page or has gone. A place is checked before
+//! anything is asked: one of another epoch, or one that this node has not got to, is a gap.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ pub struct Replay {
     log: Arc<dyn Log>,
     cursor: Cursor,
     checked: Checked,
-    /// The rows of which later pages hold more.
+    /// The rows that continue on later pages.
     met: Met,
     /// The right to hold a page, while one is held.
     held: Option<Holding>,
@@ -43,9 +43,9 @@ enum Checked {
 /// One page of a [`Replay`].
 #[derive(Debug)]
 pub enum Replayed {
-    /// What it tells; there is more behind it.
+    /// Its items; more follow.
     More(Vec<Told>),
-    /// What it tells; nothing was left when the log was asked.
+    /// Its items; nothing was left when the log was asked.
     End(Vec<Told>),
     /// The log does not hold what lies beyond the place.
     Gap(Gap),
@@ -74,7 +74,7 @@ impl Replay {
         self.checked == Checked::Yes && self.cursor.covers(mark)
     }
 
-    /// Lets another reader hold a page: all of this one's was told.
+    /// Lets another reader hold a page: this one's was handed out in full.
     pub fn release(&mut self) {
         self.held = None;
     }
@@ -151,7 +151,7 @@ impl fmt::Debug for Replay {
     }
 }
 
-/// Returns whether a place lies beyond what was seen, or is none of the same kind of log: such a
+/// Returns whether a place lies beyond what was seen, or is not one of this kind of log: such a
 /// place was made up, or the log has lost it.
 fn is_beyond(place: &Cursor, seen: &Cursor) -> bool {
     let newest = |cursor: &Cursor| match cursor.position() {

@@ -1,4 +1,4 @@
-//! [`Replays`]: what readers that come back to the log take turns with.
+//! [`Replays`]: lets readers that return to the log take turns.
 //!
 //! At most [`HELD`] readers hold a page, so that clients that do not read what they asked for hold
 //! a bounded number of pages; the other readers wait in order, with nothing in memory.
@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 /// How many readers hold a page at once.
 pub(crate) const HELD: usize = 8;
 
-/// What readers that come back take turns with.
+/// Lets readers that return take turns.
 #[derive(Debug)]
 pub(crate) struct Replays {
     pages: Arc<Semaphore>,
@@ -18,7 +18,7 @@ pub(crate) struct Replays {
     pub(crate) turn: Mutex<()>,
 }
 
-/// The right to hold a page; given back when dropped.
+/// The right to hold a page; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Holding {
     _permit: Option<OwnedSemaphorePermit>,

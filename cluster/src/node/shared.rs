@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     pub(crate) start: StartId,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) members: Option<Arc<dyn Members>>,
-    /// What it tells the other members of itself.
+    /// The facts that it reports to the other members.
     pub(crate) facts: Option<MemberFacts>,
     pub(crate) cache: Cache,
     pub(crate) catalog: Catalog,
@@ -53,9 +53,9 @@ pub(crate) struct Shared {
     pub(crate) intake: Arc<Intake>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) queue: Queue,
-    /// What those that watch the log are to be told; empty while no one watches.
+    /// Items for the watchers of the log; empty while no one watches.
     pub(crate) watch: Queue,
-    /// What readers that come back take turns with.
+    /// Lets readers that return take turns.
     pub(crate) replays: Replays,
     /// Evicted up to here. Moved by the tail alone.
     pub(crate) seen: Reached,
@@ -71,18 +71,18 @@ pub(crate) struct Shared {
     pub(crate) hint: Notify,
     /// Locked across an eviction and its note, so that two paths do not evict for one commit twice.
     pub(crate) numbers: Mutex<Numbers>,
-    /// What this node has asked all nodes to evict.
+    /// The evictions that this node has asked all nodes for.
     pub(crate) own: Mutex<Own>,
-    /// What it has asked for, on its way to the log.
+    /// Those of them that are on their way to the log.
     pub(crate) outbox: Outbox,
-    /// What callers want to know of the members.
+    /// Callers' questions about the members.
     pub(crate) questions: Questions,
     /// What the tail does. Noted by the tail alone, and at the end.
     pub(crate) progress: Mutex<Progress>,
     /// Own commits whose handlers have not run, and when they were acknowledged.
     pub(crate) commits: Mutex<Commits>,
     pub(crate) member: Mutex<Option<MemberId>>,
-    /// Held while a join is under way.
+    /// Held while a join is in progress.
     pub(crate) joining: tokio::sync::Mutex<()>,
     /// The last demand that a report has answered. Moved by the dispatcher alone.
     pub(crate) answered: Mutex<Demand>,
@@ -209,7 +209,7 @@ pub(crate) struct Counters {
     pub(crate) late_handlers: AtomicU64,
 }
 
-/// Adds to a count that no one orders anything by.
+/// Adds one to a counter, on which no memory order depends.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
@@ -282,8 +282,8 @@ impl Shared {
         self.seen.is(|cursor| cursor.covers(by_number))
     }
 
-    /// Waits until the tail has made a commit's evictions; false if it has taken another cursor in
-    /// place of that.
+    /// Waits until the tail has made a commit's evictions; `false` if it has taken a new cursor
+    /// instead.
     pub(super) async fn evicted_or_restarted(&self, mark: Mark) -> bool {
         let settled = |cursor: &Cursor| cursor.covers(mark) || cursor.epoch() != mark.epoch();
         self.seen.until(settled).await.covers(mark)
@@ -302,10 +302,10 @@ impl Shared {
         self.applied.is(|cursor| cursor.covers(mark)) && self.trail.covers(mark)
     }
 
-    /// Waits until nothing older than a commit is served: its record was read and applied; or its
-    /// number was, or its epoch has ended, and a read is applied that has begun after another,
-    /// which was the last when this was asked. Never resolves for a commit of an epoch that this
-    /// node does not get to.
+    /// Waits until nothing older than a commit is served. That is so once its record was read and
+    /// applied. It is also so once its number was applied, or its epoch has ended, and a read that
+    /// began after `asked` is applied: `asked` is the last read at the time of the question. Never
+    /// resolves for a commit of an epoch that this node does not reach.
     ///
     /// The node that has named the commit may not have known that the epoch had ended. Then it is
     /// of a later one, and nothing says where in it; but it was acknowledged before this was asked.

@@ -1,5 +1,5 @@
-//! The tail: the task that follows the log. It evicts, puts in line for the dispatcher, and goes
-//! on; it never runs a handler.
+//! The tail: the task that follows the log. It evicts, queues the changes for the dispatcher, and
+//! goes on; it never runs a handler.
 //!
 //! At a gap it takes these steps, in this order: stop fills; take the new cursor at the head; close
 //! every connection that was opened before it; purge; let loads fill; go on from the cursor. In any
@@ -61,7 +61,7 @@ struct Tail {
     failures: u32,
     /// How soon wake-ups make it read.
     floor: Floor,
-    /// What of a read is new to it.
+    /// Which reads bring something new.
     news: News,
 }
 
@@ -322,7 +322,7 @@ impl Tail {
         }
     }
 
-    /// Purges, since it is unknown what goes with the rows of a batch.
+    /// Purges, since it is unknown which children the rows of a batch have.
     fn lose_children(&self) {
         let gap = Gap::of_all(GapReason::Malformed);
         self.shared.counters.gap(gap.reason);
@@ -381,7 +381,7 @@ impl Tail {
         }
     }
 
-    /// Waits longer after each failure, and never quite as long as another node.
+    /// Waits longer after each failure, and by chance, so that nodes do not all come back at once.
     async fn back_off(&mut self, error: &LogError) {
         let shared = &self.shared;
         self.failures = self.failures.saturating_add(1);
@@ -410,7 +410,7 @@ impl Tail {
         self.shared.member.lock().clone()
     }
 
-    /// Returns whether others count on what this node says.
+    /// Returns whether the other nodes count this node as a member.
     fn is_counted(&self, sight: MemberSight) -> Result<bool, Superseded> {
         match sight {
             MemberSight::NotAsked | MemberSight::Counted => Ok(true),
@@ -471,7 +471,7 @@ impl Tail {
 
     /// Joins again after others have given this node up. It serves nothing until it has applied
     /// what a statement begun after the join has returned. It goes on from the cursor that it had,
-    /// if the log still can; another is returned only where that rule is left out.
+    /// if the log still can; another is returned only if that rule is left out.
     async fn come_back(&mut self) -> Result<Option<Cursor>, Superseded> {
         let shared = Arc::clone(&self.shared);
         self.stop_serving();

@@ -1,10 +1,10 @@
-//! What the log tells to those that watch it: one event for each row of each transaction, at the
-//! place of the row's last record, so that a reader that goes on from any place misses nothing.
+//! Passes the contents of the log to its watchers: one event for each row of each transaction, at
+//! the place of the row's last record, so that a reader that goes on from any place misses nothing.
 //!
-//! A task of its own hands it on, after the evictions and without waiting for handlers: a handler
-//! that hangs delays no watcher. It may wait for watchers ([`Announce::told`]): what it has not got
-//! to waits in a queue of bounded size, and beyond that in the log, so nothing is lost that the log
-//! still holds.
+//! A task of its own passes them on, after the evictions and without waiting for handlers: a
+//! handler that hangs delays no watcher. It may wait for watchers ([`Announce::told`]): the items
+//! that it has not reached wait in a queue of bounded size, and beyond that in the log, so nothing
+//! is lost that the log still holds.
 //!
 //! [`Announce::told`]: crate::announce::Announce::told
 
@@ -25,11 +25,11 @@ use crate::{
     queue::{CaughtUp, Episode, Item, Pages, Room},
 };
 
-/// How much waits in memory for the teller, if the dispatcher's queue may hold as much.
+/// How much waits in memory for this task, if the dispatcher's queue may hold as much.
 const RECORDS: usize = 4_096;
 const BYTES: usize = 4 << 20;
 
-/// Returns how much waits in memory for the teller, beside a dispatcher's queue of some length.
+/// Returns how much may wait in memory for this task, beside a dispatcher's queue of some length.
 pub(crate) fn room(queue: usize) -> Room {
     Room {
         records: queue.min(RECORDS),
@@ -37,7 +37,7 @@ pub(crate) fn room(queue: usize) -> Room {
     }
 }
 
-/// Hands on what the tail leaves, until the task is dropped.
+/// Passes on what the tail queues, until the task is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut met = Met::default();
     loop {
@@ -70,7 +70,7 @@ impl Shared {
         }
     }
 
-    /// Reads from the log what did not fit into memory, and hands it on until it is where the tail
+    /// Reads from the log what did not fit into memory, and passes it on until it is where the tail
     /// is, or no one watches any more.
     async fn tell_again(&self, cursor: Cursor, episode: Episode, met: &mut Met) {
         let mut again = Again::new(self, &self.watch, cursor, episode);
@@ -96,7 +96,7 @@ impl Shared {
             let mut telling = Telling::new(self, &records, page.pages);
             while let Some(told) = telling.next(&*self.log, met).await {
                 for told in told {
-                    // Another cursor, or the next that watch, may have come meanwhile.
+                    // A new cursor, or new watchers, may have come in the meantime.
                     if !self.watch.is_behind(episode) {
                         return;
                     }
@@ -112,7 +112,7 @@ impl Shared {
     }
 }
 
-/// A batch that is being told, a part at a time. A row tells at its last record.
+/// A batch that is being passed on, a part at a time. A row's item comes at its last record.
 pub(super) struct Telling<'a> {
     shared: &'a Shared,
     records: &'a [&'a Record],
@@ -146,11 +146,11 @@ impl<'a> Telling<'a> {
         }
     }
 
-    /// Returns what the next records tell; none at the end of the batch.
+    /// Returns the items of the next records; `None` at the end of the batch.
     ///
-    /// Where the batch may be cut, the rows' records are read whole, those of all rows at once:
-    /// what lies on another page is part of the change too. One that was met on an earlier page is
-    /// read again at its last record alone.
+    /// If the batch may be cut, the rows are read whole, all at once: records on another page are
+    /// part of the change too. A row that was met on an earlier page is read again only at its last
+    /// record.
     pub(super) async fn next(&mut self, log: &dyn Log, met: &mut Met) -> Option<Vec<Told>> {
         let mut part = self.at..self.records.len().min(self.at + AT_ONCE);
         if part.is_empty() {
@@ -170,8 +170,8 @@ impl<'a> Telling<'a> {
         )
     }
 
-    /// Reads the groups of the rows whose last record of the batch is among some, by that place.
-    /// Returns before which place there are all of them.
+    /// Reads the groups of the rows whose last record in this batch is in a part of it, by the
+    /// place of that record. Returns the place up to which all of them were read.
     async fn read_groups(
         &self,
         log: &dyn Log,
@@ -214,14 +214,14 @@ impl<'a> Telling<'a> {
         self.records.last()?.place.number()
     }
 
-    /// Returns what one record tells, if anything.
+    /// Returns the item of one record, if it has one.
     fn told(&self, place: usize, groups: &mut BTreeMap<usize, Found>) -> Option<Told> {
         let record = self.records[place];
         let gap = |reason, scope| Some(Told::Gap(Gap { reason, scope }));
         let of = |entity: &Arc<str>| Scope::Entity(Arc::clone(entity));
         match &record.body {
             Body::Row(row) => {
-                let here = self.rows.get(&place)?; // it is told with the last of them
+                let here = self.rows.get(&place)?; // its item comes with the last of them
                 let schema = self.shared.catalog.schema(&row.entity)?;
                 let whole = match self.pages {
                     Pages::Whole => here.iter().filter_map(|at| self.row(*at)).collect(),

@@ -202,7 +202,7 @@ impl Protocol {
         members.mark(&row.id).await?;
         shared.log.wake(Wake::Look);
         if row.bound.is_some() {
-            // The task that asks finds the mark, and deletes the row in time.
+            // The task that asks finds the mark, and deletes the row when that is due.
             drop(shared.questions.ask());
             return Ok(true);
         }
@@ -286,7 +286,7 @@ fn view_of(row: &MemberRow, seen: &[(MemberId, Duration)], now: Duration) -> Mem
             (false, None) => MemberState::Late,
         },
         position: row.reported.clone(),
-        // Of one that is late, those of its last report.
+        // For a member that is late, the lag of its last report.
         lag: answer.or(row.last.and_then(|last| last.took)),
         reported: match answer {
             Some(answer) => Some(now.saturating_sub(answer)),

@@ -41,7 +41,7 @@ impl WakeLinkState {
 }
 
 impl WakeLink {
-    /// Makes one that has not been there yet.
+    /// Makes a link that has not been connected yet.
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
             state: WakeLinkState::Connecting,
@@ -57,7 +57,7 @@ impl WakeLink {
         };
     }
 
-    /// Notes that it is not there; one that was not there before is like that for longer.
+    /// Notes that there is no link. Changes nothing if there was none before.
     pub(crate) fn note_lost(&mut self, now: Timestamp) {
         if self.state == WakeLinkState::Connected {
             *self = Self {
@@ -68,10 +68,10 @@ impl WakeLink {
     }
 }
 
-/// Whether wake-ups have failed to come, which is logged once and not with every attempt.
+/// Whether wake-ups do not arrive, which is logged once and not with every attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Deafness {
-    /// How many attempts in a row have not lasted; 0 while wake-ups come.
+    /// How many attempts in a row have not lasted; 0 while wake-ups arrive.
     attempts: u32,
 }
 

@@ -1,4 +1,4 @@
-//! [`Item`]: what waits in a queue, and what becomes of two that lie side by side.
+//! [`Item`]: an entry of a queue, and how two adjacent ones merge.
 
 use tidings_core::{
     clock::Tick,
@@ -8,7 +8,7 @@ use tidings_core::{
 use super::Episode;
 use crate::{gate::Generation, reached::Pass};
 
-/// What the tail leaves for the dispatcher.
+/// An entry that the tail leaves for the dispatcher.
 #[derive(Debug)]
 pub(crate) enum Item {
     /// The tail took a new cursor at the head; a gap unless this is the beginning.
@@ -30,7 +30,7 @@ impl Item {
         }
     }
 
-    /// Returns whether a new cursor takes its place, and its gap along.
+    /// Returns whether a new cursor replaces it, and takes over its gap.
     pub(super) fn is_gap(&self) -> bool {
         match self {
             Self::Head { .. } | Self::Gap(_) => true,
@@ -47,7 +47,7 @@ impl Item {
     }
 }
 
-/// Returns one gap in the place of two that lie side by side.
+/// Returns one gap in place of two adjacent ones.
 pub(super) fn merged(before: Option<Gap>, gap: Option<Gap>) -> Option<Gap> {
     match (before, gap) {
         (Some(before), Some(gap)) => Some(before.and(gap)),
@@ -82,8 +82,8 @@ impl Pages {
     }
 }
 
-/// A demand for a report, and the join of this node that it was made of: those of each join are
-/// counted from its beginning.
+/// A demand for a report, and the join of this node that it is addressed to: the demands of each
+/// join are counted from its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Asked {
     pub(crate) of: Incarnation,
@@ -91,7 +91,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Returns what a read says of the report that others want of the member that has read.
+    /// Returns the demand that a read has found, addressed to the member that has read.
     pub(crate) fn of(incarnation: Option<Incarnation>, demand: Option<Demand>) -> Option<Self> {
         let (of, demand) = incarnation.zip(demand)?;
         Some(Self { of, demand })
@@ -108,7 +108,7 @@ pub(crate) struct After {
     pub(crate) resume: bool,
     /// Others have asked for a report.
     pub(crate) asked: Option<Asked>,
-    /// The read that has found no more than this.
+    /// The read that has found nothing beyond this.
     pub(crate) pass: Option<Pass>,
 }
 

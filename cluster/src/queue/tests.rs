@@ -1,4 +1,4 @@
-//! What is told of a queue, at its own level.
+//! Tests of a queue by itself.
 
 use std::sync::Arc;
 
@@ -125,7 +125,7 @@ fn gap(entity: &str) -> Gap {
     Gap::of_entity(GapReason::Capture, entity)
 }
 
-/// How many items wait.
+/// Returns how many items wait.
 fn length(queue: &Queue) -> usize {
     queue.state.lock().items.len()
 }

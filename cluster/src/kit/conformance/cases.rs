@@ -257,7 +257,7 @@ async fn a_reader_behind_what_was_forgotten_is_told<S: Subject>(subject: &S) -> 
     subject.trim().await;
 
     let Page::Gap(reason) = behind.page().await? else {
-        return Err("a reader that is behind hears of no gap".to_owned());
+        return Err("a reader that is behind gets no gap".to_owned());
     };
 
     ensure(
@@ -317,7 +317,7 @@ async fn a_wake_up_reaches_other_listeners<S: Subject>(subject: &S) -> Outcome {
     let mut heard = other.listen().await.map_err(failed)?;
     let mut next = heard.next();
 
-    // One may be lost, so it is given again until it is heard.
+    // A wake-up may be lost, so it is sent again until it is received.
     loop {
         append(&*one, event(1, "x")).await?;
         one.wake(Wake::Look);

@@ -1,5 +1,5 @@
-//! Losing commits: with the end of the epoch, as a crash does, and without a word, as a file does
-//! that is put back.
+//! Loses commits: by ending the epoch, as a crash does, or silently, as a file does that is put
+//! back.
 
 use tidings_core::log::Epoch;
 
@@ -14,10 +14,10 @@ impl ModelStore {
         state.begin_epoch();
     }
 
-    /// Puts a counted log and its rows back to what was safe: loses commits as a crash does, but no
-    /// one is told. The lost numbers are handed out again in the same epoch, until a reader comes
-    /// that has read one of them; or this is [noticed](Self::notice). Returns that epoch if
-    /// anything was lost.
+    /// Puts a counted log and its rows back to what was safe: loses commits as a crash does, but
+    /// silently. The lost numbers are handed out again in the same epoch, until a reader comes that
+    /// has read one of them; or this is [noticed](Self::notice). Returns that epoch if anything was
+    /// lost.
     ///
     /// A log of snapshots cannot lose its tail while its server runs.
     pub fn put_back(&self) -> Option<Epoch> {
@@ -28,8 +28,8 @@ impl ModelStore {
         }
     }
 
-    /// Ends an epoch, unless it has ended: a reader that is no part of the model has missed what it
-    /// had read.
+    /// Ends an epoch, unless it has ended: a reader outside the model has noticed the loss of what
+    /// it had read.
     pub fn notice(&self, over: Epoch) {
         let mut state = self.state.lock();
         if state.epoch == over {

@@ -1,4 +1,4 @@
-//! Reading a model's log: from a cursor, in either form.
+//! Reads a model's log: from a cursor, in either form.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl State {
             && form == Form::Counted
             && self.ids.get(last) != Some(id)
         {
-            // Its reader had read what is gone, and is the first to find out.
+            // This reader had read what is gone, and is the first to notice.
             if from.epoch() == self.epoch {
                 self.begin_epoch();
             }

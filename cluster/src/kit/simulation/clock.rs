@@ -30,7 +30,7 @@ impl LaneClock {
         }
     }
 
-    /// Returns how long the world takes for what is a duration on this clock, rounded up.
+    /// Converts a duration on this clock into one of the world, rounded up.
     pub(super) fn in_world(&self, duration: Duration) -> Duration {
         let scaled = duration.as_nanos() as i128 * MILLION;
         let rate = MILLION + i128::from(self.rate);

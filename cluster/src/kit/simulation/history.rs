@@ -1,4 +1,4 @@
-//! [`History`]: what was written, read and heard, and what of it must not have happened.
+//! [`History`]: what was written, read and handled, and which of it must not have happened.
 //!
 //! For each key there is the list of its values in commit order. A read is impossible if its value
 //! had been replaced before the earliest state that the read may show: that of the node's own
@@ -37,11 +37,11 @@ const LINES: usize = 4_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// A read returned what had been replaced.
+    /// A read returned a value that had been replaced.
     StaleRead(String),
-    /// A handler heard of a row out of order, or missed a change without a gap.
+    /// A handler received a row's changes out of order, or missed one without a gap.
     BrokenHistory(String),
-    /// What was loaded while the node did not follow the log was served from its cache.
+    /// A value that was loaded while the node did not follow the log was served from its cache.
     KeptUnheard(String),
     /// A node that refuses asked the store while nothing was proven.
     LoadedUnproven(String),
@@ -108,7 +108,7 @@ struct Value {
 #[derive(Debug)]
 struct Commit {
     at: Moment,
-    /// The versions that handlers hear of: of each row as it is after the commit, or as it was
+    /// The versions that handlers receive: of each row as it is after the commit, or as it was
     /// before its deletion.
     heard: Vec<i64>,
 }
@@ -122,7 +122,7 @@ struct Life {
     member: Option<MemberId>,
     purged: Moment,
     purges: Arc<Notify>,
-    /// When its handlers last heard of a gap.
+    /// When its handlers last received a gap.
     gap: Moment,
     /// The version after the last event of each row.
     chain: BTreeMap<i64, Option<i64>>,
@@ -192,7 +192,7 @@ impl History {
         self.store_is_since(rows, self.world.now())
     }
 
-    /// Notes the state of the store right after it has changed, which no node hears of before a
+    /// Notes the state of the store right after it has changed, of which no node learns before a
     /// moment.
     pub(super) fn store_is_since(&self, rows: &[Item], since: Moment) -> Made {
         let mut state = self.state.lock();
@@ -236,7 +236,7 @@ impl History {
         Some((mark, made))
     }
 
-    /// Notes what handlers are to hear of a commit.
+    /// Notes the versions of a commit that handlers must receive.
     fn committed(&self, mark: Mark, heard: Vec<i64>) {
         let at = self.world.now();
         let commit = Commit { at, heard };
@@ -258,7 +258,7 @@ impl History {
         }
     }
 
-    /// Returns the earliest states that a read may show which begins now.
+    /// Returns the earliest states that a read that begins now may show.
     pub(super) fn begin_read(&self, life: LifeId) -> Floors {
         let now = self.world.now();
         let state = self.state.lock();
@@ -314,7 +314,7 @@ impl History {
         }
     }
 
-    /// Checks at the end that a node's handlers have heard of each row's last change.
+    /// Checks at the end that a node's handlers have received each row's last change.
     pub(super) fn check_chains(&self, life: LifeId, rows: &[Item]) {
         let state = self.state.lock();
         let life = &state.lives[life.0];
@@ -351,7 +351,7 @@ impl History {
         self.violated(Violation::Stuck(text));
     }
 
-    /// Notes that a handler heard of a change.
+    /// Notes that a handler received a change.
     pub(super) fn heard(
         &self,
         life: LifeId,
@@ -388,7 +388,7 @@ impl History {
         }
     }
 
-    /// Notes that a handler heard of a gap: what comes next may follow anything.
+    /// Notes that a handler received a gap: what comes next may follow anything.
     pub(super) fn heard_gap(&self, life: LifeId, reason: &dyn fmt::Display) {
         let now = self.world.now();
         let mut state = self.state.lock();
@@ -410,7 +410,7 @@ impl History {
         self.state.lock().lives[life.0].member = member;
     }
 
-    /// Checks that the handlers of those that have confirmed had run.
+    /// Checks that the handlers had run on every node that has confirmed.
     pub(super) fn confirmed(&self, mark: Mark, confirmed: &Confirmed) {
         let mut missing = Vec::new();
         let state = self.state.lock();
@@ -421,8 +421,8 @@ impl History {
                 lives.find(|life| life.member.as_ref() == Some(id))
             });
 
-            // A node that took its cursor after the commit does not hear of it, and a gap may stand
-            // in its place.
+            // A node that took its cursor after the commit does not receive it, and a gap may be in
+            // its place.
             for life in lives.filter(|life| life.purged.max(life.gap) < commit.at) {
                 let mut versions = commit.heard.iter();
                 if let Some(version) = versions.find(|version| !life.heard.contains(version)) {

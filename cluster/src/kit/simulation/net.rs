@@ -1,8 +1,8 @@
-//! [`Net`]: what lies between the processes and the store, and between the processes.
+//! [`Net`]: the links between the processes and the store, and between the processes.
 //!
 //! A question takes a while to arrive, is answered in one step, and the answer takes a while to
-//! come back. Either may be lost, and then the one who asked hears of it after a time-out. A crash
-//! of the store breaks every question that is under way.
+//! come back. Either may be lost; then the caller gets an error after a time-out. A crash of the
+//! store breaks every question in progress.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -36,7 +36,7 @@ use super::{
 };
 use crate::kit::{memory::MemoryLog, model::TransactionId};
 
-/// After this long one who has heard nothing gives up.
+/// How long a caller waits for an answer before it gives up.
 const TIME_OUT: Duration = Duration::from_millis(40);
 
 #[derive(Debug)]
@@ -70,7 +70,7 @@ struct Links {
     open: Vec<TransactionId>,
 }
 
-/// Nothing was heard: what was asked for may have been done.
+/// No answer came: what was asked for may have been done.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("no answer")]
 pub(super) struct Lost;
@@ -170,7 +170,7 @@ impl Net {
         }
     }
 
-    /// Runs something that belongs to no process.
+    /// Runs a task that belongs to no process.
     pub(super) fn outside(&self, task: impl Future<Output = ()> + Send + 'static) {
         drop(self.world.spawner(OUTSIDE).spawn(task.boxed()));
     }

@@ -39,8 +39,8 @@ use crate::{
 /// How long an own write waits for handlers, and a client for a token's commit.
 const PATIENCE: Duration = Duration::from_millis(120);
 
-/// What a cache entry holds: a version, or none, when its load began, by which the gate judges, and
-/// whether the node followed the log then.
+/// The value of a cache entry: a version or none, when its load began (by which the gate judges),
+/// and whether the node followed the log then.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Stamped {
     version: Option<i64>,
@@ -186,8 +186,8 @@ impl Process {
         }))
     }
 
-    /// Registers a handler that hears every change and evicts what it is about once more: that must
-    /// cost nothing.
+    /// Registers a handler that receives every change and evicts its key once more, which must cost
+    /// nothing.
     fn handlers(
         bus: &WorkerEvents,
         history: &Arc<History>,
@@ -207,7 +207,7 @@ impl Process {
         Ok(announcer.on_gap(move |gap| history.heard_gap(life, gap)))
     }
 
-    /// Returns the time on no one's clock.
+    /// Returns the world's time, which is on no process's clock.
     pub(super) fn moment(&self) -> Moment {
         self.net.world.now()
     }
@@ -301,7 +301,7 @@ impl Process {
         Ok((stamped.version, if cached { "cached" } else { "loaded" }))
     }
 
-    /// Returns whether what is proven now lets something be served that was loaded at a moment.
+    /// Returns whether what is proven now allows serving a value that was loaded at a moment.
     fn serves(&self, loaded: Tick) -> bool {
         let since = match self.protocol.gate().proof() {
             Proof::None => loaded,
@@ -437,7 +437,7 @@ impl Process {
         }
     }
 
-    /// Carries out what the plan lets follow a write.
+    /// Does what the plan has follow a write.
     pub(super) async fn follow(
         self: Arc<Self>,
         mark: Mark,
@@ -456,7 +456,7 @@ impl Process {
                     self.history.raise(None, &made);
                     self.history.confirmed(mark, &confirmed);
 
-                    // Where the promise is kept or broken is right after it.
+                    // The promise is kept or broken right after it.
                     for reader in others {
                         let made = made.clone();
                         reader.run(Arc::clone(&reader).read_all(made));

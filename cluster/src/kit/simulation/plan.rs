@@ -7,10 +7,10 @@ use tidings_core::entropy::{Entropy, SeededEntropy};
 use super::entity::{NAMES, ROWS};
 use crate::kit::model::{Durability, Form};
 
-/// How long the steps of a plan take at most, on no one's clock.
+/// How long the steps of a plan take at most, in the world's time.
 pub(super) const LENGTH: Duration = Duration::from_millis(2_000);
 
-/// Everything that follows from a seed but for the order of the tasks.
+/// Everything that follows from a seed, except the order of the tasks.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// What stays the same for the whole run.
@@ -26,7 +26,7 @@ pub struct Profile {
     pub seed: u64,
     /// The form of the log.
     pub form: Form,
-    /// For each node how long it serves what it has not proven, or none.
+    /// For each node how long it serves entries without a proof, if there is a bound.
     pub bounds: Vec<Option<Duration>>,
     /// For each node whether its writes wait for its handlers.
     pub waits: Vec<Waits>,
@@ -70,7 +70,7 @@ pub enum Step {
     SlowHandlers(usize, Duration),
     /// The store loses what was not safe.
     Crash,
-    /// The store is put back to what was safe, and no one is told.
+    /// The store is silently put back to what was safe.
     PutBack,
     /// The log begins another epoch.
     Promote,
@@ -89,7 +89,7 @@ pub struct Write {
     pub durability: Durability,
     /// How long it stays open before it commits.
     pub open: Duration,
-    /// What becomes of the commit on its way.
+    /// What happens to the commit on its way.
     pub commit: CommitFate,
     /// Whether its records lack the field of a key.
     pub lacking: bool,
@@ -108,7 +108,7 @@ pub enum RowWrite {
     Truncate,
 }
 
-/// What becomes of a commit on its way.
+/// What happens to a commit on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitFate {
     /// It is sent and answered.
@@ -213,7 +213,7 @@ impl Plan {
             }));
         }
 
-        // Of dice of their own: the rest of a plan does not depend on them.
+        // From dice of its own, so that the rest of a plan does not depend on it.
         let dice = Dice(SeededEntropy::new(seed ^ 0x7075_745f_6261_636b));
         if profile.form == Form::Counted && dice.percent(40) {
             let times = 1 + dice.below(2);
@@ -261,7 +261,7 @@ fn silence(dice: &Dice, profile: &Profile, silent: usize) -> Vec<(Duration, Step
 }
 
 /// Returns the steps of a store that is put back: what is lost with that, and writes right after it
-/// whose writers or readers may not have heard of it.
+/// whose writers or readers may not know of it.
 fn put_back(dice: &Dice, nodes: usize) -> Vec<(Duration, Step)> {
     let at = dice.millis(100, 1_900);
     let row = dice.below(ROWS as u64) as i64;

@@ -27,7 +27,7 @@ pub(super) struct Traffic {
     bytes: [AtomicU64; 3],
 }
 
-/// What has passed.
+/// The messages and bytes that have passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Passed {
     pub(super) wakes: u64,

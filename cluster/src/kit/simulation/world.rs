@@ -14,7 +14,7 @@ use tidings_core::{
     spawn::{Abort, AbortHandle, Spawn, Task},
 };
 
-/// Nanoseconds since the simulation began, on no one's clock.
+/// Nanoseconds since the simulation began, in the world's time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(pub(super) u64);
 
@@ -28,7 +28,7 @@ impl Moment {
     }
 }
 
-/// Names a queue of tasks: one process, or what belongs to none.
+/// Names a queue of tasks: that of one process, or that of everything outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Lane(pub(super) usize);
 
@@ -112,7 +112,7 @@ impl World {
         &self.entropy
     }
 
-    /// Returns whether something happens that has a chance of one in a hundred times `percent`.
+    /// Draws whether an event happens that has a chance of `percent` in a hundred.
     pub(super) fn chance(&self, percent: u64) -> bool {
         self.entropy.below(100) < percent
     }

@@ -39,7 +39,7 @@ pub(in crate::node) fn schema() -> &'static Schema {
     })
 }
 
-/// Counts what it is told.
+/// Counts the changes and gaps that it receives.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Counting {
     changes: AtomicUsize,
@@ -67,7 +67,7 @@ impl Announce for Arc<Counting> {
     }
 }
 
-/// A node whose own tasks find nothing to do: its log is another one.
+/// Makes a node whose own tasks find nothing to do, because its log is another one.
 pub(in crate::node) fn idle(log: MemoryLog, told: &Arc<Counting>) -> Protocol {
     let settings = ClusterSettings::new().poll(Duration::from_secs(60));
     let clock = Arc::new(SystemClock::new());

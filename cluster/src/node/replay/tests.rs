@@ -43,7 +43,7 @@ async fn few_readers_hold_a_page_and_the_next_waits_until_one_has_told_its_own()
         let page = late.next().now_or_never();
         assert!(matches!(page, Some(Replayed::End(told)) if told.len() == 3));
 
-        // One that goes gives its own back, and a page that tells nothing is none.
+        // A reader that goes releases its own page, and a page without items does not count.
         drop(readers.pop());
         for _ in 0..2 {
             let page = late.next().now_or_never();

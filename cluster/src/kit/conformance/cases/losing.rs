@@ -1,5 +1,5 @@
-//! What a log may lose, and what it must not: the newest records, all of them, a reader that is
-//! slow, a record that is too large.
+//! Losses and limits: the newest records are lost, or all of them; a reader is slow; a record is
+//! too large.
 
 use tidings_core::log::{Body, LogError, Wake};
 
@@ -34,7 +34,7 @@ pub(super) async fn lost_records_are_a_gap_for_those_that_had_not<S: Subject>(
         return Ok(());
     }
 
-    // The node that had appended them finds it out, by whatever it does next.
+    // The node that had appended them notices, whatever it does next.
     let mut again = append(&*log, event(3, "x")).await;
     while again.is_err() {
         turns(100).await;
@@ -52,7 +52,7 @@ pub(super) async fn a_log_that_was_made_again_is_a_gap<S: Subject>(subject: &S) 
         return Ok(());
     }
 
-    // As many records as there were, and more, by a node that did not see the ones of before.
+    // As many records as there were, and more, by a node that did not see the earlier ones.
     let other = subject.open();
     for number in 0..5 {
         append(&*other, event(10 + number, "x")).await?;
@@ -60,7 +60,7 @@ pub(super) async fn a_log_that_was_made_again_is_a_gap<S: Subject>(subject: &S) 
     expect_gap(subject, reader).await
 }
 
-/// Expects that a reader is told of a gap, and that one at the head is in another epoch.
+/// Expects that a reader gets a gap, and that one at the head is in another epoch.
 async fn expect_gap<S: Subject>(subject: &S, mut reader: Reader) -> Outcome {
     let before = reader.epoch();
     let mut failed = 0;
@@ -114,7 +114,7 @@ pub(super) async fn the_largest_record_is_taken_and_a_larger_one_refused<S: Subj
         format!("{size} bytes are refused for a limit of {limit}"),
     )?;
 
-    // What the record takes beside the payload is known from the refusal.
+    // The refusal shows how much the record takes beside the payload.
     let around = size - (largest + 1);
     let payload = "x".repeat(largest - around);
     append(&*log, event(2, &payload)).await?;
