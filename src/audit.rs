@@ -1,4 +1,4 @@
-//! Audits: compares cached entries with the rows of the store, outside the path of requests.
+//! Audits: compare cached entries with the rows of the store, outside the path of requests.
 //!
 //! A hand moves through L2 and stops at some of the entries, evenly spread. It samples an entry,
 //! then reads its row. If the two differ, a write may have come in between. So the node takes a
@@ -112,7 +112,7 @@ impl Node {
         {
             let note = |verdict| found.note(verdict);
             let checks = std::pin::pin!(self.check_on(pause, time, note));
-            // The end first: once it is over nothing is read.
+            // The end first: after it nothing is read.
             let end = select(over, select(stopped, ends));
             let _ = select(end, checks).await;
         }
@@ -162,7 +162,7 @@ impl Node {
         verdict
     }
 
-    /// Audits as long as the node runs, if it is to.
+    /// Audits as long as the node runs, if the settings ask for that.
     pub(crate) async fn audit_in_background(self) {
         let Some(pause) = self.shared().audits.settings.background_pause() else {
             return;
@@ -172,7 +172,8 @@ impl Node {
         let _ = select(stopped, checks).await;
     }
 
-    /// Goes through the cache, each turn in about a span, with a pause after each read. Never ends.
+    /// Walks through the cache, each time in about `span`, with a pause after each read. Never
+    /// ends.
     async fn check_on(&self, pause: Duration, span: Duration, mut found: impl FnMut(Verdict)) {
         let reads = span.as_nanos() / pause.as_nanos().max(1);
         let reads = u64::try_from(reads).unwrap_or(u64::MAX).max(1);
@@ -225,7 +226,7 @@ impl Node {
             }
         };
 
-        // Named after the row was read, so it covers whatever that shows.
+        // Taken after the row was read, so it covers everything that the row shows.
         let ((), receipt) = self.with_receipt(async {}).await;
         let Ok(position) = receipt.position().await else {
             return Verdict::Skipped(Skipped::Behind);
@@ -238,11 +239,11 @@ impl Node {
         };
 
         let cache_key = entity.schema.shown_cache_key(key.as_str());
-        tracing::error!(cache_key, ?age, "what is cached differs from its row");
+        tracing::error!(cache_key, ?age, "a cached entry differs from its row");
         Verdict::Inconsistent { age }
     }
 
-    /// Returns which row a key is of; none if it is not that of a row.
+    /// Returns the row that a key names; `None` if it is not the key of a row.
     fn row_of(&self, key: &CacheKey) -> Option<(&EntityType, Asked)> {
         self.shared().entities.iter().find_map(|entity| {
             let schema: &'static Schema = entity.schema;
@@ -257,18 +258,18 @@ impl Node {
     }
 }
 
-/// Goes through what the node's second level holds, once.
+/// Walks through the entries of the node's second level, once.
 struct Hand {
     walk: Walk,
     /// It stops at one entry of this many.
     stride: u64,
-    /// How many it passes over before it stops again.
+    /// How many entries it skips before it stops again.
     passes: u64,
     steps: u64,
 }
 
 impl Hand {
-    /// Makes one that stops about `stops` times, beginning at an entry that chance chooses.
+    /// Makes a hand that stops about `stops` times, first at a random entry.
     fn new(node: &Node, stops: u64) -> Self {
         let stats = node.cache().stats();
         let stride = (stats.entries + stats.absences).div_ceil(stops).max(1);
@@ -280,7 +281,7 @@ impl Hand {
         }
     }
 
-    /// Returns the key at which it stops next; none at the end.
+    /// Returns the key at which it stops next; `None` at the end.
     async fn next(&mut self) -> Option<CacheKey> {
         loop {
             let found = self.walk.next()?;

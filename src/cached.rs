@@ -394,7 +394,7 @@ impl<E: Entity> CachedBy<E> {
         let dao = self.dao.clone();
         let fields = Arc::clone(&self.fields);
         async move {
-            // Refuses what no lookup takes, before anything is read.
+            // Refuses values that no lookup accepts, before anything is read.
             dao.lookup_key(&fields, inputs.iter().cloned())?;
             Ok(loaded(read_by(&dao, &fields, inputs).await?))
         }

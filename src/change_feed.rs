@@ -133,12 +133,12 @@ pub struct ChangeFeed {
     stop: CancellationToken,
 }
 
-/// Where a feed has its changes from.
+/// Where a feed gets its changes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// From the log: it comes back.
+    /// From the log, from its place on.
     Replaying,
-    /// From the node, without what the log had already.
+    /// From the node, without what it got from the log already.
     Live,
 }
 
@@ -182,7 +182,7 @@ impl Node {
         let shared = self.shared();
         let feed = shared.feed.clone();
 
-        // Before the log is asked: what is committed from here on comes by the seat.
+        // Before the log is asked: what is committed from here on comes over the seat.
         let seat = feed.ring().sit().ok_or(TooManyFeeds(SEATS))?;
         let replay = match (&shared.following, &options.after) {
             (Some(following), Some(start)) => {
@@ -243,7 +243,7 @@ impl Node {
 
         let is_own = match (&shared.following, position.origin) {
             (None, Origin::Node) => shared.positions.started(position.mark.epoch()) == Started::Now,
-            // Of another epoch than what the node tells now: a gap.
+            // Of another epoch than the node's present changes: a gap.
             (Some(_), Origin::Node) | (_, Origin::Log) => false,
         };
         Ok(match place.0.position() {
@@ -289,7 +289,7 @@ impl ChangeFeed {
         }
     }
 
-    /// Returns an entry that was asked for.
+    /// Returns an entry if the options select it.
     fn fed(&self, entry: Entry) -> Option<Fed> {
         let (source, event) = (&self.options.source, &self.options.event);
         let known = self.options.after.as_ref().and_then(|start| start.known);
@@ -300,7 +300,7 @@ impl ChangeFeed {
         }
     }
 
-    /// Waits until there is more to tell, or something to pass over.
+    /// Waits until there is more to deliver, or something to skip.
     async fn more(&mut self) {
         if let (Stage::Replaying, Some(replay)) = (self.stage, &mut self.replay) {
             match replay.next().await {
@@ -398,9 +398,9 @@ mod tests {
     use super::*;
     use crate::feed::Keeps;
 
-    /// Entries that were dropped from the ring come from the log, all but the gap among them.
+    /// Only the gap among them comes from the ring.
     #[test]
-    fn what_made_room_while_the_log_was_read_is_read_there_and_only_its_gap_is_told() {
+    fn entries_dropped_while_the_log_is_read_come_from_the_log() {
         let clock = Arc::new(ManualClock::new());
         let feed = Feed::new("a", Keeps::WhileWatched, clock);
         let mut comes_back = ChangeFeed {

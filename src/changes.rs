@@ -10,13 +10,13 @@
 //! released, so that a handler may write.
 //!
 //! The entries that the schemas derive from a row are evicted in every case. Which entries handlers
-//! would have evicted by hand is not known here, so if some of them did not hear of a change, or
-//! may not have, everything is evicted in every named cache of the node.
+//! would have evicted by hand is not known here. So if some handlers missed a change, or may have,
+//! everything is evicted in every named cache of the node.
 //!
 //! A commit of too many rows to announce one by one purges too, and is a gap to handlers of gaps.
-//! They hear of it before the write returns; events of earlier commits may come after it.
+//! They receive it before the write returns; events of earlier commits may come after it.
 
-// Layers, the lowest first: a module imports from those above it in this list alone.
+// Layers, the lowest first: a module imports only from those above it in this list.
 
 // The channels of the entities. Must not know what a commit is.
 mod channels;
@@ -49,10 +49,10 @@ use crate::{
     progress::{Progress, Step},
 };
 
-/// How many rows of a commit are named as the reason of an eviction.
+/// How many rows of a commit are listed as the reason of an eviction.
 const NAMED: usize = 8;
 
-/// The node's subscriber to its store's commits, where the store keeps no log.
+/// The node's subscriber to its store's commits, if the store keeps no log.
 pub(crate) struct Changes {
     channels: Channels,
     /// How long a write waits for its handlers.
@@ -89,14 +89,14 @@ impl Changes {
         }
     }
 
-    /// Notes the last commit, and where those go on that know it.
+    /// Notes the last commit, and where readers that know it go on.
     fn note(&self, commit: u64, next: Sequence) {
         let mark = Mark::new(self.feed.epoch(), commit);
         let last = Bookmark::new(mark, Resume::Counted(next.0));
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
     }
 
-    /// Returns the cache that evicts what is committed.
+    /// Returns the cache that evicts the changed rows.
     pub(crate) fn cache(&self) -> &Cache {
         &self.channels.cache
     }
@@ -177,7 +177,7 @@ impl ChangeSink for Changes {
     }
 }
 
-/// Names what a commit has changed, for those who ask why something was evicted.
+/// Returns a commit's changes as the reason of an eviction.
 pub(crate) fn reason(changes: &[RowChange], node: Option<&Arc<str>>, mark: Option<Mark>) -> Reason {
     let rows = changes.iter().take(NAMED).map(|change| {
         let key = change.schema.key_of(&change.row);
@@ -264,7 +264,7 @@ mod tests {
         }
     }
 
-    /// Caches what only handlers know of, in a cache of another name.
+    /// Caches a value that only handlers know, in a cache of another name.
     fn known_to_handlers(changes: &Changes) -> impl Fn() -> bool + use<> {
         let other = changes.channels.cache.named("other").expect("a new name");
         let key = CacheKey::new("summary", &["things"]);

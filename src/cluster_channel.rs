@@ -56,7 +56,7 @@ pub struct ClusterChannel<T: Event> {
     pub(crate) local: Channel<T>,
     pub(crate) source: Arc<str>,
     pub(crate) event: Arc<str>,
-    /// None on a node without a log, which is alone.
+    /// `None` on a node without a log, which is alone.
     pub(crate) protocol: Option<Protocol>,
     /// Delivers the events to watchers, on a node without a log.
     pub(crate) feed: Feed,
@@ -120,7 +120,7 @@ pub enum PostToAllError {
 pub(crate) type DeclareForAll =
     Arc<dyn Fn(&WorkerEvents) -> Result<Arc<dyn Deliver>, DeclareError> + Send + Sync>;
 
-/// A channel that was declared for the cluster, and how.
+/// A channel that was declared for the cluster, and how to declare it.
 #[derive(Clone)]
 pub(crate) struct ForAll {
     pub(crate) source: Arc<str>,
@@ -173,7 +173,7 @@ impl<T: Event + Serialize + DeserializeOwned> Deliver for Channel<T> {
             match posted.await {
                 Ok(delivery) => delivery.handled(Duration::MAX).await,
                 Err(refused) => {
-                    // Its poster is on another node, or gone: no one else would say so.
+                    // Its poster is on another node, or gone: no one else would report the loss.
                     channel.miss();
                     Handled::Refused(refused.refusal)
                 }
@@ -183,7 +183,7 @@ impl<T: Event + Serialize + DeserializeOwned> Deliver for Channel<T> {
     }
 }
 
-/// The channels of the cluster, by source and event. Clones are the same.
+/// The channels of the cluster, by source and event. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct ForAllChannels(Arc<HashMap<Name, Arc<dyn Deliver>>>);
 

@@ -1,8 +1,8 @@
-//! From a cached entry to its row: whether the two are equal.
+//! Compares a cached entry with its row.
 //!
-//! An entry is sampled first and its row read afterwards, as a load would read it. So where the two
-//! differ the row is the newer one, and whatever wrote it was to evict the entry. Whether it has
-//! done so by now is asked later, of the same entry ([`Differing::still_held`]).
+//! An entry is sampled first and its row read afterwards, as a load would read it. So if the two
+//! differ, the row is the newer one, and its write must evict the entry. Whether it has done so is
+//! checked later, on the same entry ([`Differing::still_held`]).
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tidings_store::{Error, FieldInput, Store};
 
 use crate::loads::read_by;
 
-/// Which entry is asked about: its key, and the lookup that makes it.
+/// The entry to compare: its key, and the lookup that makes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) key: CacheKey,
@@ -24,7 +24,7 @@ pub(crate) struct Asked {
 
 /// The result of a comparison.
 pub(crate) enum Compared {
-    /// The key holds nothing that would be served, or what it holds is no row of the entity.
+    /// The key holds nothing that would be served, or its value is not a row of the entity.
     Nothing,
     Equal,
     Different(Box<dyn Differing>),
@@ -57,7 +57,7 @@ pub(crate) fn compare<E: Entity>(
 
         let is_equal = match (entry.value(), live) {
             (None, None) => true,
-            // Both by way of the type: what a row says that its type does not is no difference.
+            // Both through the type: data in a row that the type does not have is no difference.
             (Some(value), Some(live)) => says_the_same::<E>(&value.to_row(), &live.row.to_row()),
             (Some(_), None) | (None, Some(_)) => false,
         };
@@ -71,13 +71,14 @@ pub(crate) fn compare<E: Entity>(
     .boxed()
 }
 
-/// How often a row is read into its type, to see which of its fields are written alike each time.
+/// How often a row is read into its type, to see which of its fields are written the same each
+/// time.
 const READINGS: usize = 16;
 
-/// Returns whether two rows of a type say the same.
+/// Returns whether two rows of a type have the same content.
 ///
-/// A hash set within JSON is written in an order that chance chooses. So lists may differ in their
-/// order, in fields that another reading of the row writes otherwise.
+/// A hash set within JSON is written in a random order. So lists may differ in their order, in
+/// fields that differ between readings of the same row.
 fn says_the_same<E: Entity>(one: &Row, other: &Row) -> bool {
     let differing = differing(one, other);
     let is_alike = |field: &usize| match (&one.0[*field], &other.0[*field]) {
@@ -103,8 +104,7 @@ fn says_the_same<E: Entity>(one: &Row, other: &Row) -> bool {
     of_an_order.is_empty()
 }
 
-/// Returns the fields in which two rows differ. What is not a number is that in both, though no two
-/// such values are equal.
+/// Returns the fields in which two rows differ. Two NaNs count as equal.
 fn differing(one: &Row, other: &Row) -> Vec<usize> {
     let is_same = |one: &Value, other: &Value| match (one, other) {
         (Value::Number(one), Value::Number(other)) if one.is_nan() => other.is_nan(),

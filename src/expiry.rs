@@ -1,8 +1,8 @@
 //! Removes rows past their time, at intervals, for every entity whose rows expire.
 //!
-//! Readers no longer see a row past its time; this frees its space, and handlers hear that it is
-//! gone. Nodes that share a database take turns: the store lets one of them work on an entity at a
-//! time.
+//! Readers no longer see a row past its time; this frees its space, and handlers receive its
+//! deletion. Nodes that share a database take turns: the store lets one of them work on an entity
+//! at a time.
 
 use std::{sync::Arc, time::Duration};
 

@@ -22,12 +22,11 @@ pub(crate) fn of(
     }
 }
 
-/// Returns a digest that is the same for the same schemas in any order, if the same of them have a
-/// table.
+/// Returns a digest of the schemas, and of which of them have a table. Their order does not matter.
 fn digest(tables: &[&'static Schema], recorded: &[&'static Schema]) -> String {
     let tables = tables.iter().map(|schema| sorted(&schema.to_json()));
 
-    // No JSON begins like that.
+    // JSON never begins like that.
     let recorded = recorded
         .iter()
         .map(|schema| format!("recorded {}", sorted(&schema.to_json())));

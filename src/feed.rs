@@ -6,7 +6,7 @@
 //! Before the ring drops anything, changes from the log wait for watchers that keep up, and half a
 //! second at most for others.
 
-// Layers, the lowest first: a module imports from those above it in this list alone.
+// Layers, the lowest first: a module imports only from those above it in this list.
 
 // Patterns of channel names. Must not know a change.
 mod glob;
@@ -58,7 +58,7 @@ impl Feed {
     pub(crate) fn new(node: &str, keeps: Keeps, clock: Arc<dyn Clock>) -> Self {
         Self {
             node: node.into(),
-            // No other process has places of it.
+            // No other process has places of this epoch.
             epoch: Epoch::new(0, Uuid::new_v4()),
             ring: Ring::new(keeps),
             clock,
@@ -74,12 +74,13 @@ impl Feed {
         &self.node
     }
 
-    /// Returns what the places of a node without a log are of.
+    /// Returns the epoch of the places of a node without a log.
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// Takes what the log tells, once those that keep up have read what makes room for it.
+    /// Takes an item of the log, once watchers that keep up have read the entries that must make
+    /// room for it.
     pub(crate) fn told(&self, told: Told) -> BoxFuture<'static, ()> {
         if !self.ring.is_watched() {
             return ready(()).boxed();
@@ -94,7 +95,7 @@ impl Feed {
         .boxed()
     }
 
-    /// Puts what the log tells into words.
+    /// Renders an item of the log.
     pub(crate) fn entry(told: Told) -> Entry {
         match told {
             Told::Change {
@@ -126,7 +127,7 @@ impl Feed {
     }
 
     /// Takes the changes of an own commit of a node without a log, in commit order. Returns where
-    /// those go on that know them.
+    /// readers that know them go on.
     pub(crate) fn committed(&self, changes: &[RowChange], untold: &[&'static Schema]) -> Sequence {
         let entries = changes.len() + untold.len();
         if !self.ring.is_watched() {
@@ -144,7 +145,7 @@ impl Feed {
 
         let after = self.ring.end();
         let own = u64::try_from(entries).unwrap_or(u64::MAX);
-        // Events that were posted in between lie among them, and may not be passed over.
+        // Otherwise events were posted in between, and must not be skipped.
         if after.0 - before.0 == own {
             after
         } else {

@@ -47,14 +47,14 @@ pub enum Hearing {
 pub(crate) struct Wiring {
     pub(crate) node: Arc<str>,
     pub(crate) log: Arc<dyn KeptLog>,
-    /// The same log, for readers that come back: the tail does not wait for them.
+    /// The same log, for readers that return: the tail does not wait for them.
     pub(crate) history: Arc<dyn Log>,
-    /// None on a node without a cluster.
+    /// `None` on a node without a cluster.
     pub(crate) members: Option<Arc<dyn Members>>,
     /// The facts about this node that other members see.
     pub(crate) facts: MemberFacts,
     pub(crate) intake: Arc<Intake>,
-    /// None on a node without a cluster.
+    /// `None` on a node without a cluster.
     pub(crate) carrier: Option<Arc<Carrier>>,
     pub(crate) channels: Channels,
     pub(crate) for_all: ForAllChannels,
@@ -66,7 +66,8 @@ pub(crate) struct Wiring {
     pub(crate) settings: ClusterSettings,
 }
 
-/// The node's share of the log. Clones are handles of the same; its tasks end with the last.
+/// The node's part in following the log. Clones are handles of the same; its tasks end with the
+/// last.
 #[derive(Clone)]
 pub(crate) struct Following {
     log: Arc<dyn KeptLog>,
@@ -112,7 +113,7 @@ impl Following {
         })
     }
 
-    /// Returns what the node hears of.
+    /// Returns whether the node sees all changes.
     pub(crate) fn hearing(&self) -> Hearing {
         match self.protocol.standing() {
             Standing::Capture => Hearing::NotRecorded,
@@ -122,17 +123,17 @@ impl Following {
         }
     }
 
-    /// Returns the epoch in which the log was read last; none before that.
+    /// Returns the epoch in which the log was read last; `None` before that.
     pub(crate) fn epoch(&self) -> Option<Epoch> {
         self.log.epoch()
     }
 
-    /// Names a commit by what the store calls it; none before the log was read.
+    /// Returns the mark of a commit that the store names; `None` before the log was read.
     pub(crate) fn mark(&self, commit: CommitName) -> Option<Mark> {
         self.log.mark(commit)
     }
 
-    /// Returns the log that readers read that come back.
+    /// Returns the log for readers that return.
     pub(crate) fn history(&self) -> &Arc<dyn Log> {
         &self.history
     }
@@ -170,12 +171,12 @@ impl ChangeSink for Following {
             self.channels.purge_untold();
         }
 
-        // Under an epoch that has begun since, the name may be another commit's.
+        // In an epoch that has begun since, the name may be another commit's.
         let mark = set.mark;
         let mark = mark.filter(|mark| self.log.epoch() == Some(mark.epoch()));
         let _due_to = reason(&set.changes, Some(&self.node), mark).enter();
         let Some(mark) = mark else {
-            // Or the log was not read yet: its first cursor may lie before this commit or after it.
+            // Or the log was not read yet: its first cursor may be before this commit or after it.
             self.channels.cache().apply_change(&set.evict, &[]);
             return std::future::ready(()).boxed();
         };
@@ -199,7 +200,7 @@ impl ChangeSink for Following {
         if !set.touched.is_empty() {
             self.channels.purge_untold();
         }
-        // If it was committed, handlers hear of it from the log.
+        // If it was committed, handlers receive it from the log.
         self.channels.note_doubt();
     }
 
@@ -212,7 +213,8 @@ impl ChangeSink for Following {
     }
 }
 
-/// Returns the cache that a store's commits are evicted from, if a node's subscriber hears of them.
+/// Returns the cache from which a store's commits are evicted, if the store has a node's
+/// subscriber.
 pub(crate) fn cache_behind(sink: &dyn Any) -> Option<&Cache> {
     let following = sink.downcast_ref::<Following>();
     let alone = sink.downcast_ref::<Changes>().map(Changes::cache);
@@ -227,7 +229,7 @@ impl fmt::Debug for Following {
     }
 }
 
-/// Hands what the log tells to the node's channels.
+/// Hands the items of the log to the node's channels.
 struct Announcer {
     channels: Channels,
     for_all: ForAllChannels,
@@ -261,7 +263,7 @@ impl Announce for Announcer {
     }
 
     fn event(&self, posted: &Posted, cause: Cause) -> Handling {
-        // One that this program has not declared is another program's.
+        // An event that this program has not declared is another program's.
         let Some(channel) = self.for_all.find(&posted.source, &posted.event) else {
             return std::future::ready(()).boxed();
         };
@@ -273,7 +275,7 @@ impl Announce for Announcer {
                     let handled = handled.await;
                     channels.note(&handled);
                     if let Handled::Refused(_) = handled {
-                        // Workers and queues of the channel have found theirs.
+                        // The workers and queues of the channel have received the gap already.
                         gaps.tell_node(&Gap::of_all(GapReason::Overflow));
                     }
                 }

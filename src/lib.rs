@@ -90,7 +90,7 @@ mod positions;
 // Changes in the form that watchers see, and the ring in which they wait. Must not know the node.
 mod feed;
 
-// From a commit to its evictions and its handlers. Must not know the node.
+// Turns commits into evictions and events. Must not know the node.
 mod changes;
 
 // Events of an application that reach every node. Must not know the node.
@@ -99,10 +99,10 @@ mod cluster_channel;
 // What a node reports about itself to the others. Must not know the node.
 mod facts;
 
-// From the store's log to evictions and handlers. Must not know the node.
+// Turns the store's log into evictions and events. Must not know the node.
 mod follow;
 
-// From rows that were read to values that a cache keeps. Must not know the node.
+// Turns rows that were read into values that a cache keeps. Must not know the node.
 mod loads;
 
 // Deletes expired rows. Must not know the node.
@@ -132,7 +132,7 @@ mod receipt;
 // Measures how long each node takes to apply a record. Must not know how a node is made.
 mod probe;
 
-// Compares what is cached with the store. Must not know how a node is made.
+// Compares cached entries with the store. Must not know how a node is made.
 mod audit;
 
 // One thread with its own event loop. Must not know settings.

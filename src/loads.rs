@@ -24,8 +24,8 @@ pub fn loaded<E>(live: Option<Live<E>>) -> Loaded<E> {
     }
 }
 
-/// Reads the row with these values of a lookup's fields, in the schema's order. Of several rows it
-/// is the one with the lowest primary key.
+/// Reads the row with these values of a lookup's fields, in the schema's order. If several rows
+/// match, it is the one with the lowest primary key.
 pub(crate) async fn read_by<E: Entity>(
     dao: &Dao<E>,
     fields: &[&'static str],
@@ -67,7 +67,7 @@ impl Reads {
         }
     }
 
-    /// Makes what a load gives of what was read.
+    /// Turns what was read into the result of a load.
     fn loaded<E>(self, live: Option<Live<E>>) -> Loaded<E> {
         match self {
             Self::Committed => loaded(live),

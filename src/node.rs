@@ -1,6 +1,6 @@
 //! [`Node`]: one process's workers, cache, bus and store.
 
-// Layers, the lowest first: a module imports from those above it in this list alone.
+// Layers, the lowest first: a module imports only from those above it in this list.
 
 // The state that all handles of a node share. Must not know how it is run.
 mod shared;
@@ -234,7 +234,7 @@ impl Node {
         let (source, event): (Arc<str>, Arc<str>) = (source.into(), event.into());
         if self.shared.for_all.find(&source, &event).is_none() {
             let refused = format!(
-                "the channel ({source:?}, {event:?}) is of this node alone: declare it with NodeBuilder::cluster_channel"
+                "the channel ({source:?}, {event:?}) belongs to this node alone: declare it with NodeBuilder::cluster_channel"
             );
             return Err(refused.into());
         }

@@ -25,7 +25,7 @@ pub(crate) struct Positions {
     pub(crate) probing: Semaphore,
 }
 
-/// Which start of the node has counted something.
+/// The start of the node that has counted a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Started {
     /// An earlier one: whatever it had cached is gone.

@@ -66,7 +66,7 @@ impl Progress {
     /// Waits until a commit and all before it are applied. Give it a deadline.
     pub(crate) async fn until_applied(&self, number: u64) {
         let mut applied = self.applied.subscribe();
-        // The sender is part of what this borrows, so it is there.
+        // The sender is part of what this borrows, so it exists.
         drop(applied.wait_for(|applied| *applied >= number).await);
     }
 
@@ -90,7 +90,7 @@ impl Drop for Step {
         let applied = first.map_or(state.last, |first| first - 1);
         drop(state);
 
-        // Two commits that end at the same time may come here in either order.
+        // Two commits that end at the same time may get here in either order.
         self.progress.applied.send_if_modified(|known| {
             let moves = *known < applied;
             *known = applied.max(*known);

@@ -210,7 +210,7 @@ impl Node {
                 Started::Before => true,
                 Started::Later => false,
             },
-            // The log was begun, or given up, since: and so this node has started since.
+            // The log was begun, or given up, since then, so this node has started since then too.
             (Some(_), Origin::Node) | (None, Origin::Log) => true,
         }
     }
@@ -235,7 +235,7 @@ impl Node {
         }
     }
 
-    /// Names the last of some transactions, or one that shows all of them.
+    /// Returns the position of the last of some transactions, or one that covers all of them.
     async fn position_of(&self, written: Written) -> Result<Position, NoPosition> {
         let shared = self.shared();
         let asked = async || shared.store.position().await.map_err(NoPosition::Store);
@@ -266,7 +266,7 @@ impl Node {
         }
 
         loop {
-            // Under an epoch that begins in between, the number may be another commit's.
+            // In an epoch that begins in between, the number may be another commit's.
             let before = self.now(following).await?;
             let commit = asked().await?.ok_or(NoPosition::Log)?;
             let mark = following.mark(commit).ok_or(NoPosition::Log)?;
@@ -281,7 +281,7 @@ impl Node {
                 });
             }
 
-            // The database has recovered from a crash, and the node has yet to hear of it.
+            // The database has recovered from a crash, and the node does not know that yet.
             let heard = std::pin::pin!(following.protocol().until_after(before));
             match select(heard, self.clock().sleep(LOG_DEADLINE)).await {
                 Either::Left(_) => {}
@@ -345,7 +345,7 @@ impl WriteReceipt {
                 let has_log = self.node.shared().following.is_some();
                 has_log && epoch != position.mark.epoch()
             }
-            // The rest is named as it was committed, or was not written to a log.
+            // The others were named at their commit, or were not written to a log.
             _ => false,
         };
         if lost {

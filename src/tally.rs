@@ -55,7 +55,7 @@ impl AuditSettings {
         self
     }
 
-    /// Says what is wrong with them.
+    /// Checks the settings; an error says what is wrong with them.
     pub(crate) fn check(self) -> Result<(), String> {
         let (background, on_demand) = (self.background, self.on_demand);
         if background > MOST {
@@ -72,7 +72,7 @@ impl AuditSettings {
         Ok(())
     }
 
-    /// Returns the pause after each read in the background; none if there is to be no read.
+    /// Returns the pause after each read in the background; `None` if the background audit is off.
     pub(crate) fn background_pause(self) -> Option<Duration> {
         Duration::from_secs(1).checked_div(self.background)
     }

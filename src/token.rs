@@ -270,7 +270,7 @@ mod tests {
         }
     }
 
-    /// The id is that of the record at which a reader resumes.
+    /// The id is the one of the record at which a reader resumes.
     #[test]
     fn a_commit_that_has_an_id_keeps_it() {
         let id = Uuid::from_u128(9);

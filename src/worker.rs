@@ -196,7 +196,7 @@ impl fmt::Debug for Worker {
     }
 }
 
-/// Says what a full mailbox has missed in the words of the log.
+/// Turns the gap of a full mailbox into one of the log.
 fn overflow(missed: &tidings_events::Gap) -> Gap {
     match &*missed.source {
         CRUD => Gap::of_entity(GapReason::Overflow, Arc::clone(&missed.event)),

@@ -1,4 +1,4 @@
-//! [`Channels`]: the CRUD channels of a node's entities, and what became of the changes on them.
+//! [`Channels`]: the CRUD channels of a node's entities, and how the changes on them ended.
 
 use std::{
     collections::HashMap,
@@ -99,8 +99,7 @@ fn count(count: &AtomicU64) {
     count.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The CRUD channels of a node's entities, and what became of the changes on them. Clones are the
-/// same.
+/// The CRUD channels of a node's entities, and how the changes on them ended. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Channels {
     pub(super) cache: Cache,
@@ -162,8 +161,8 @@ impl Channels {
         None
     }
 
-    /// Notes how a change was handled; purges for what the handlers that missed it would have
-    /// evicted.
+    /// Notes how a change was handled. If handlers missed it, purges in place of what they would
+    /// have evicted.
     pub(crate) fn note(&self, handled: &Handled) {
         match handled {
             Handled::Everywhere => {}
@@ -171,9 +170,9 @@ impl Channels {
                 count(&self.counts.late);
                 tracing::warn!(?late, "a write returns before all of its handlers have run");
             }
-            // Missed or refused, or whatever else the bus may come to say.
+            // Missed or refused, or an outcome that the bus may add later.
             handled => {
-                // The write is about to say that nothing old is served.
+                // The write is about to return, which promises that nothing old is served.
                 self.cache.purge_node();
                 count(&self.counts.missed);
                 tracing::warn!(?handled, "handlers missed a change; the caches are purged");
@@ -181,8 +180,8 @@ impl Channels {
         }
     }
 
-    /// Notes how a change was handled, as [`note`](Self::note) does, and remembers it of the
-    /// change, which is known by its number.
+    /// Notes how a change was handled, as [`note`](Self::note) does, and remembers it under the
+    /// number of the change.
     pub(crate) fn note_of(&self, number: u64, handled: &Handled) {
         let handlers = match handled {
             Handled::Everywhere => Handlers::Everywhere,

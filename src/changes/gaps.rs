@@ -20,7 +20,7 @@ pub(crate) struct Gaps {
     channel: Option<Channel<Gap>>,
 }
 
-/// The channel on which workers hear of gaps.
+/// The channel on which workers receive gaps.
 pub(crate) const GAP: (&str, &str) = ("tidings", "gap");
 
 impl Gaps {
@@ -29,8 +29,8 @@ impl Gaps {
         Self { handlers, channel }
     }
 
-    /// Calls the node's own handlers alone, for a gap that workers find by themselves. One that
-    /// panics is logged.
+    /// Calls only the node's own handlers, for a gap that workers find by themselves. A handler
+    /// that panics is logged.
     pub(crate) fn tell_node(&self, gap: &Gap) {
         for handler in self.handlers.iter() {
             let told = AssertUnwindSafe(|| handler(gap));
@@ -46,7 +46,7 @@ impl Gaps {
         if let Some(channel) = &self.channel
             && let Err(refused) = channel.post(gap.clone())
         {
-            tracing::error!(%gap, error = %Chain(&refused), "workers did not hear of a gap");
+            tracing::error!(%gap, error = %Chain(&refused), "workers did not receive a gap");
         }
     }
 }

@@ -49,7 +49,7 @@ struct Said<'a> {
     source: &'a str,
     event: &'a str,
     operation: Option<&'a str>,
-    /// The primary key as a path of the admin API names it, where it is several fields.
+    /// The primary key as in a path of the admin API, if it has several fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     entity: Json,
@@ -112,8 +112,8 @@ impl Draft {
     }
 }
 
-/// Returns the text of a primary key of several fields, secret ones masked; one of a single field
-/// is seen in the row.
+/// Returns the text of a primary key of several fields, secret ones masked; `None` for one of a
+/// single field, which the row shows.
 fn shown_key(change: &RowChange) -> Option<String> {
     let schema = change.schema;
     if schema.single_key().is_some() {
@@ -125,7 +125,7 @@ fn shown_key(change: &RowChange) -> Option<String> {
 
 /// Renders the data, without the closing brace.
 fn begun(said: &Said<'_>) -> String {
-    // Texts and JSON values alone: there is nothing that cannot be written.
+    // It has only texts and JSON values, which can always be written.
     let mut text = serde_json::to_string(said).unwrap_or_else(|_| "{}".to_owned());
     text.pop();
     text
@@ -144,7 +144,7 @@ impl FeedChange {
         &self.event
     }
 
-    /// Returns what was done to the row; none for an event of an application's own.
+    /// Returns what was done to the row; `None` for an event of an application.
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {
         self.operation
@@ -157,9 +157,10 @@ impl FeedChange {
     }
 
     /// Returns all of it as JSON: `{"source", "event", "operation", "entity", "old_entity",
-    /// "origin", "position"}`, secret fields masked. `origin` is the node whose write it was, or
-    /// null for another program's. A row whose primary key is several fields has its text as `key`
-    /// too.
+    /// "origin", "position"}`, secret fields masked. `old_entity` is null unless the change is an
+    /// update; a delete has the deleted row as `entity`. `origin` is the node whose write it was,
+    /// or null for another program's. A row whose primary key has several fields also has its text
+    /// as `key`.
     #[must_use]
     pub fn data(&self) -> &str {
         &self.data
@@ -201,15 +202,15 @@ impl FeedGap {
         &self.gap
     }
 
-    /// Returns how many changes are missing at most, where that is known. Changes on channels that
-    /// the feed did not ask for are counted too.
+    /// Returns how many changes are missing at most, if that is known. Changes on channels that the
+    /// feed did not ask for are counted too.
     #[must_use]
     pub fn missed(&self) -> Option<u64> {
         self.missed
     }
 
-    /// Returns all of it as JSON: `{"missed", "reason"}`, and `"entity"` where the changes of one
-    /// entity alone may be missing.
+    /// Returns all of it as JSON: `{"missed", "reason"}`, and `"entity"` if only changes of one
+    /// entity may be missing.
     #[must_use]
     pub fn data(&self) -> String {
         let mut said = serde_json::json!({

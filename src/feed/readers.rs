@@ -1,4 +1,4 @@
-//! [`Readers`]: the watchers' places, and for how long each reader is still waited for.
+//! [`Readers`]: the watchers' places, and how long each reader is still waited for.
 //!
 //! The task that delivers the log's changes waits for a reader before it drops entries that the
 //! reader has not read: [`PATIENCE`] in all, and [`EACH`] more for each entry that is read. So a
@@ -25,7 +25,7 @@ pub(super) struct ReaderId(u64);
 struct Reader {
     /// The entry that it reads next.
     at: Sequence,
-    /// For how long it is still waited for.
+    /// How long it is still waited for.
     patience: Duration,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Readers {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Awaited {
     readers: Vec<ReaderId>,
-    /// The least that is left of anyone's patience.
+    /// The shortest time for which any of them is still waited for.
     pub(super) patience: Duration,
 }
 
@@ -101,7 +101,7 @@ impl Readers {
     }
 
     /// Returns the readers that are waited for before the entries up to one make room, because they
-    /// have yet to read one of those; none if no one is.
+    /// have yet to read one of these; `None` if there are none.
     pub(super) fn awaited(&self, up_to: Sequence) -> Option<Awaited> {
         let behind = self.readers.iter();
         let behind: Vec<_> = behind
@@ -114,7 +114,7 @@ impl Readers {
         })
     }
 
-    /// Notes how long some were waited for.
+    /// Notes how long these readers were waited for.
     pub(super) fn waited(&mut self, awaited: &Awaited, time: Duration) {
         for id in &awaited.readers {
             if let Some(reader) = self.readers.get_mut(id) {
@@ -130,12 +130,12 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    /// How many entries of a thousand a reader gets that takes this long for each.
+    /// Returns how many entries of a thousand a reader gets that takes this long for each.
     fn kept(each: Duration) -> u64 {
         let mut readers = Readers::default();
         let id = readers.add(Sequence(0));
         for entry in 0..1_000 {
-            // There is room for none beyond the one that it reads.
+            // There is no room for entries beyond the one that it reads.
             let Some(awaited) = readers.awaited(Sequence(entry + 1)) else {
                 return entry;
             };

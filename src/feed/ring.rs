@@ -19,7 +19,7 @@ use super::{
 
 /// How many entries are kept.
 const MOST: usize = 4_096;
-/// How much memory they take at most, or one entry.
+/// How much memory they take at most; a single entry always fits.
 const MOST_BYTES: usize = 4 << 20;
 /// How many may watch at a time.
 pub(crate) const SEATS: usize = 64;
@@ -50,7 +50,7 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) enum Taken {
     Entry(Entry),
-    /// This many entries were dropped; with the last gap among them, if there was one.
+    /// This many entries were dropped; the last gap among them, if there was one.
     Missed(u64, Option<FeedGap>),
     Nothing,
 }
@@ -85,7 +85,7 @@ struct State {
     first: Sequence,
     bytes: usize,
     readers: Readers,
-    /// The newest gap, kept even after it was dropped: a count cannot stand for it.
+    /// The newest gap, kept even after it was dropped: a count cannot replace it.
     gap: Option<(Sequence, FeedGap)>,
 }
 
@@ -111,7 +111,7 @@ impl State {
     }
 }
 
-/// The place of one that watches; free again when it is dropped.
+/// A watcher's place in the ring; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
     ring: Arc<Ring>,
@@ -140,12 +140,12 @@ impl Ring {
         self.watched.load(Ordering::SeqCst)
     }
 
-    /// Returns how many watch.
+    /// Returns how many watchers there are.
     pub(crate) fn seats(&self) -> usize {
         self.state().readers.len()
     }
 
-    /// Returns how many entries those that watch have missed.
+    /// Returns how many entries watchers have missed.
     pub(crate) fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }
@@ -159,7 +159,7 @@ impl Ring {
     pub(crate) fn pass(&self, entries: usize) -> Sequence {
         let entries = u64::try_from(entries).unwrap_or(u64::MAX);
         let mut state = self.state();
-        // One that has begun to watch a moment ago finds them missing.
+        // A watcher that has begun a moment ago finds them missing.
         let gone = std::mem::take(&mut state.entries);
         state.bytes = 0;
 
@@ -171,11 +171,11 @@ impl Ring {
         next
     }
 
-    /// Waits until those that keep up have read what makes room for an entry.
+    /// Waits until watchers that keep up have read the entries that must make room for this one.
     pub(crate) async fn make_room(&self, entry: &Entry, clock: &dyn Clock) {
         let weight = entry.weight();
         loop {
-            // Before the question: one that reads meanwhile is not missed.
+            // Before the check: a read in between is not missed.
             let mut read = std::pin::pin!(self.read.notified());
             read.as_mut().enable();
 
@@ -194,7 +194,7 @@ impl Ring {
         }
     }
 
-    /// Keeps an entry, which is made once the number of the one after it is known.
+    /// Adds an entry, which is made once the number of the next one is known.
     pub(crate) fn push(&self, make: impl FnOnce(Sequence) -> Entry) {
         let mut gone = Vec::new();
         let mut state = self.state();
@@ -242,7 +242,7 @@ impl Ring {
 }
 
 impl Seat {
-    /// Returns what comes next, without waiting.
+    /// Returns the next entry, without waiting.
     pub(crate) fn take(&mut self) -> Taken {
         let mut state = self.ring.state();
         let (at, end) = (state.readers.at(self.id), state.next());
@@ -270,13 +270,13 @@ impl Seat {
         Taken::Entry(entry)
     }
 
-    /// Lets nothing wait for it before it is at the end: it reads elsewhere first.
+    /// Ends all waits for this reader until it is at the end, because it reads the log first.
     pub(crate) fn step_aside(&self) {
         self.ring.state().readers.give_up(self.id);
         self.ring.read.notify_waiters();
     }
 
-    /// Returns whether what it was to read next has made room.
+    /// Returns whether the entry that it would read next was dropped.
     pub(crate) fn has_missed(&self) -> bool {
         let state = self.ring.state();
         state.readers.at(self.id) < state.first
@@ -289,8 +289,7 @@ impl Seat {
         drop(self.next.wait_for(|next| *next > at).await);
     }
 
-    /// Goes back to an entry, if it is still kept: to one that is gone, or that never was, it does
-    /// not.
+    /// Goes back to an entry, if it is still kept. Otherwise it stays where it is.
     pub(crate) fn back_to(&mut self, at: Sequence) -> Result<(), Back> {
         let mut state = self.ring.state();
         let end = state.next();
@@ -305,7 +304,7 @@ impl Seat {
         Ok(())
     }
 
-    /// Passes over all that waits. Returns the last gap among it.
+    /// Skips everything that waits. Returns the last gap among it.
     pub(crate) fn pass_over(&mut self) -> Option<FeedGap> {
         let mut state = self.ring.state();
         let (from, end) = (state.readers.at(self.id), state.next());
@@ -319,7 +318,7 @@ impl Seat {
 /// Why a seat cannot go back to an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Back {
-    /// It and those up to the oldest that is kept, this many, have made room.
+    /// It was dropped; this many entries are missing up to the oldest that is kept.
     Gone(u64),
     /// There was no such entry.
     NeverWas,

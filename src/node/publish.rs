@@ -7,20 +7,19 @@ use tidings_core::log::GapReason;
 use super::Node;
 
 impl Node {
-    /// Hands what the node's parts have counted to the recorder of the `metrics` crate: call it
-    /// before a scrape.
+    /// Hands the counts of the node's parts to the recorder of the `metrics` crate. Call it before
+    /// each scrape.
     ///
-    /// The cache, the bus and the store publish their own (`tidings_cache_*`, `tidings_events_*`,
-    /// `tidings_store_*`); the node adds `tidings_info`, `tidings_uptime_seconds`,
-    /// `tidings_workers`, `tidings_changes_total` (changes that were late, missed, unannounced, in
-    /// doubt or untold), `tidings_audit_checked_total`, `_inconsistent_total`, `_skipped_total` (by
-    /// reason), `_inconsistent_per_million` and `_oldest_seconds`, `tidings_change_feeds` and
-    /// `tidings_change_feeds_missed_total`, where the store keeps a log
-    /// `tidings_cluster_records_total` (by direction), `_gaps_total` and
-    /// `_purges_total` (by reason), `_apply_seconds`, `_fresh` and `_woken`,
-    /// and by worker `tidings_worker_cache_hits_total` (by level),
-    /// `tidings_worker_cache_misses_total` and `tidings_worker_cache_entries`. What histograms have
-    /// counted is handed over once: publish to one recorder.
+    /// The cache, the bus and the store publish their own series (`tidings_cache_*`,
+    /// `tidings_events_*`, `tidings_store_*`). The node adds `tidings_info`,
+    /// `tidings_uptime_seconds`, `tidings_workers`, `tidings_changes_total` (changes that were
+    /// late, missed, unannounced, in doubt or untold), `tidings_audit_checked_total`,
+    /// `_inconsistent_total`, `_skipped_total` (by reason), `_inconsistent_per_million` and
+    /// `_oldest_seconds`, `tidings_change_feeds` and `tidings_change_feeds_missed_total`; by worker
+    /// `tidings_worker_cache_hits_total` (by level), `tidings_worker_cache_misses_total` and
+    /// `tidings_worker_cache_entries`; and if the store keeps a log `tidings_cluster_records_total`
+    /// (by direction), `_gaps_total` and `_purges_total` (by reason), `_apply_seconds`, `_fresh`
+    /// and `_woken`. Histograms hand over each observation once, so publish to one recorder.
     ///
     /// # Examples
     ///
@@ -80,15 +79,15 @@ impl Node {
         describe_gauge!("tidings_change_feeds", "Feeds of changes that are open");
         describe_counter!(
             "tidings_change_feeds_missed_total",
-            "Changes that feeds were too slow to read; each was told of it by a gap"
+            "Changes that feeds were too slow to read; each such feed got a gap"
         );
         let ring = self.shared.feed.ring();
         gauge!("tidings_change_feeds").set(ring.seats() as f64);
         counter!("tidings_change_feeds_missed_total").absolute(ring.missed());
     }
 
-    /// Publishes what each worker's own thread has done. One whose thread is not attached to the
-    /// cache, because the node is stopping, is left out.
+    /// Publishes the counts of each worker's own thread. A worker whose thread is not attached to
+    /// the cache, because the node is stopping, is left out.
     fn publish_workers(&self) {
         describe_counter!(
             "tidings_worker_cache_hits_total",
@@ -121,7 +120,7 @@ impl Node {
         }
     }
 
-    /// Publishes what audits have found since the node has started.
+    /// Publishes what audits have found since the start of the node.
     fn publish_audits(&self) {
         describe_counter!(
             "tidings_audit_checked_total",
@@ -129,19 +128,19 @@ impl Node {
         );
         describe_counter!(
             "tidings_audit_inconsistent_total",
-            "Of these, those that differ though no write in between explains it"
+            "Of these, those that differ although no write in between explains it"
         );
         describe_counter!(
             "tidings_audit_skipped_total",
-            "Comparisons that say nothing, by reason; written: the row was, in between"
+            "Comparisons without a result, by reason; written: the row was written in between"
         );
         describe_gauge!(
             "tidings_audit_inconsistent_per_million",
-            "Of a million comparisons, how many found a difference, since the node has started"
+            "How many of a million comparisons found a difference, since the start of the node"
         );
         describe_gauge!(
             "tidings_audit_oldest_seconds",
-            "How old the oldest entry was that differed, since the node has started; 0 if none did"
+            "The age of the oldest entry that differed, since the start of the node; 0 if none did"
         );
 
         let tally = &self.shared().audits.tally;
@@ -155,7 +154,7 @@ impl Node {
     }
 }
 
-/// Publishes what the node has read of the log and written to it, and what it lost.
+/// Publishes what the node has read from the log and written to it, and what it lost.
 fn publish_cluster(cluster: &Protocol) {
     describe_counter!(
         "tidings_cluster_records_total",
@@ -167,7 +166,7 @@ fn publish_cluster(cluster: &Protocol) {
     );
     describe_counter!(
         "tidings_cluster_purges_total",
-        "Times that everything was evicted, by reason; admin: a caller has asked for it"
+        "Times that everything was evicted, by reason; admin: a caller asked for it"
     );
     describe_histogram!(
         "tidings_cluster_apply_seconds",
@@ -175,11 +174,11 @@ fn publish_cluster(cluster: &Protocol) {
     );
     describe_gauge!(
         "tidings_cluster_fresh",
-        "Whether the node has proven lately that it has applied everything; 0 or 1"
+        "Whether the node has recently proven that it has applied everything; 0 or 1"
     );
     describe_gauge!(
         "tidings_cluster_woken",
-        "Whether the wake-ups of other nodes are received; without them their changes arrive by the next poll; 0 or 1"
+        "Whether the wake-ups of other nodes arrive; without them their changes arrive with the next poll; 0 or 1"
     );
 
     let stats = cluster.stats();

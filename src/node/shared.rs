@@ -55,7 +55,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     /// Changes that did not end as they should have.
     pub(crate) changes: Arc<Counts>,
-    /// The log that the node follows, where the store keeps one.
+    /// The log that the node follows, if the store keeps one.
     pub(crate) following: Option<Following>,
     /// Delivers changes to watchers.
     pub(crate) feed: Feed,
@@ -70,9 +70,9 @@ pub(crate) struct Shared {
     pub(crate) heard: Vec<&'static Schema>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: Tick,
-    /// Cancelled once, when the workers are to stop.
+    /// Cancelled once, when the workers have to stop.
     pub(crate) stop: CancellationToken,
-    /// Cancelled when the workers are to drop what they still run.
+    /// Cancelled when the workers have to drop their unfinished tasks.
     pub(crate) abandon: CancellationToken,
     /// Emptied by the one shutdown that joins them.
     pub(crate) threads: Mutex<Vec<WorkerThread>>,
@@ -82,6 +82,6 @@ pub(crate) struct Shared {
 pub(crate) struct WorkerThread {
     pub(crate) id: usize,
     pub(crate) handle: JoinHandle<()>,
-    /// Resolves, one way or the other, when the thread has nothing left to do.
+    /// Resolves, to a value or an error, when the thread has nothing left to do.
     pub(crate) ended: oneshot::Receiver<()>,
 }

@@ -46,8 +46,8 @@ pub enum Ending {
     Late,
 }
 
-/// Of the time that a shutdown has, the part that is kept for the cluster and the store: one in
-/// this many, and a second at most.
+/// The part of a shutdown's time that is reserved for the cluster and the store: one in this many,
+/// and a second at most.
 const LAST_PART: u32 = 8;
 
 impl Node {
