@@ -45,7 +45,7 @@ pub enum CachedError {
         source: ViewError,
     },
     /// The schema has no lookup by these fields.
-    #[error("rows of {entity} are not looked up by {asked}; they are by {known}")]
+    #[error("rows of {entity} have no lookup by {asked}; expected {known}")]
     NoLookup {
         /// The entity.
         entity: &'static str,
@@ -230,7 +230,7 @@ impl<E: Entity> Cached<E> {
     /// assert!(by_key.get("abcd").await?.is_none());
     ///
     /// let refused = keys.by("owner").unwrap_err(); // names the lookups that there are
-    /// assert!(refused.to_string().contains("they are by key, id"), "{refused}");
+    /// assert!(refused.to_string().contains("expected key, id"), "{refused}");
     /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
     /// # Ok(()) }
     /// ```

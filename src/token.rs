@@ -54,7 +54,7 @@ pub struct Token(Arc<str>);
 #[non_exhaustive]
 pub enum TokenError {
     /// The text does not have the form of a token.
-    #[error("this is not a position: expected one as a write has returned it")]
+    #[error("this is not a position: expected one that a write has returned")]
     Malformed,
     /// It was signed with another key: it comes from another database, or was forged.
     #[error("this position is not one of this cluster")]

@@ -305,7 +305,7 @@ async fn what_cannot_be_looked_up_is_refused_by_name() {
     let error = cached.select_by("label", "red").await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "rows of tokens are not looked up by label; they are by key, id, owner and label, label and number, serial"
+        "rows of tokens have no lookup by label; expected key, id, owner and label, label and number, serial"
     );
     assert!(cached.by("kye").is_err() && cached.by_all(&["label", "owner"]).is_err());
 
@@ -324,7 +324,7 @@ async fn what_cannot_be_looked_up_is_refused_by_name() {
     assert!(error.is_err());
 }
 
-/// Hears of commits, and evicts nothing.
+/// Receives commits, and evicts nothing.
 struct Deaf;
 
 impl ChangeSink for Deaf {

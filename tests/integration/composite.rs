@@ -173,7 +173,7 @@ async fn own_writes_evict_what_is_cached_by_the_whole_key(rows: Rows<impl Progra
     assert_eq!(rows.limit(BOB, "a").await, Some(2));
     rows.events(2).await;
 
-    // Of the row that differs in one part nothing is evicted.
+    // Nothing of the row that differs in one part is evicted.
     let id = quota(ANN, "a", 0).id();
     rows.quotas
         .update(id.clone(), |row| row.limit = 3)
@@ -271,7 +271,7 @@ async fn a_lookup_needs_every_part_in_the_order_of_the_schema() {
     let refused = cached.by("tenant").expect_err("no lookup").to_string();
     assert_eq!(
         refused,
-        "rows of quotas are not looked up by tenant; they are by label and limit, tenant and name, label"
+        "rows of quotas have no lookup by tenant; expected label and limit, tenant and name, label"
     );
     assert!(cached.by_all(&["name", "tenant"]).is_err());
     let key = rows
