@@ -1,12 +1,12 @@
-//! Making answers.
+//! Builds answers.
 
 use axum::{body::Body, response::Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value as Json;
 
-/// Marks an answer, by its extensions, that goes on until its client leaves or the program drains.
-/// A server that limits how long one request may take should let it go on, and its body should
-/// count as unfinished until it ends.
+/// An extension that marks an answer which goes on until its client leaves or the program drains. A
+/// server that limits how long one request may take should let it go on, and its body should count
+/// as unfinished until it ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Unending;
 

@@ -143,7 +143,7 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     let mut body = Upload::new(&parts.headers, body);
 
     // The guard may drop state that a panic left half done; nothing is shared but the node, whose
-    // locks heal.
+    // locks recover.
     let responded = AssertUnwindSafe(api.respond(&id, &parts, &mut body)).catch_unwind();
     let outcome = responded.await.unwrap_or_else(|panic| {
         let text = panic_text(&*panic);
@@ -216,7 +216,7 @@ impl Api {
             }
         }
 
-        // Only after the token: whether a path exists is nothing that strangers learn.
+        // Only after the check of the token: strangers must not learn whether a path exists.
         if let Err(error) = &segments {
             let message = format!("cannot read the path: {error}");
             return Err(Problem::new(Kind::InvalidPath, message));

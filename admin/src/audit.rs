@@ -14,7 +14,7 @@ use http::{Method, StatusCode};
 pub(crate) struct Deed {
     /// The target of the write: an entity, or the cache.
     pub(crate) what: String,
-    /// The primary key of the row; none if there was none.
+    /// The primary key of the row; `None` if there was none.
     pub(crate) row: Option<String>,
     /// The fields that the body named.
     pub(crate) fields: Vec<String>,
@@ -24,7 +24,7 @@ pub(crate) struct Deed {
 #[derive(Clone, Copy, Debug)]
 struct Logged;
 
-/// Leaves a deed with the answer to it.
+/// Attaches the entry of a write to the answer to it.
 pub(crate) fn note(mut response: Response, deed: Deed) -> Response {
     response.extensions_mut().insert(deed);
     response

@@ -46,9 +46,9 @@ pub(crate) enum Kind {
     UnsupportedMediaType,
     /// The node is behind what the request asked for.
     NotCaughtUp,
-    /// The most requests of this kind that may run at a time are running.
+    /// The maximum number of requests of this kind is already running.
     Busy,
-    /// One of this kind is running, and there is to be one at a time.
+    /// A request of this kind is running, and only one may run at a time.
     Running,
     /// An internal error; the answer says nothing else.
     Internal,
@@ -232,7 +232,7 @@ impl Problem {
         self
     }
 
-    /// Returns the cause for the log, where there is more than the client may know.
+    /// Returns the cause for the log, if there is more than the client may know.
     pub(crate) fn cause(&self) -> Option<&str> {
         self.internal.as_deref()
     }
@@ -242,7 +242,7 @@ impl Problem {
         self.kind
     }
 
-    /// Returns what the client reads.
+    /// Returns the body that the client reads.
     pub(crate) fn to_json(&self) -> Json {
         let (_, code, name) = self.kind.facts();
         let mut body = json!({ "code": code, "name": name, "message": self.message });

@@ -1,9 +1,9 @@
 //! Positions and receipts on answers: `X-Tidings-After`, `X-Tidings-Position`, `?confirm`. Knows no
 //! resource.
 //!
-//! A write that succeeded says its position, in whatever way it ends for the caller. If it was
-//! asked to be confirmed and was not in time, the answer is a 202 that names the nodes: the write
-//! is committed all the same.
+//! The answer to a write that succeeded has its position, however the confirmation ends. If the
+//! request asks for a confirmation and there is none in time, the answer is a 202 that names the
+//! nodes; the write is committed all the same.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(crate) async fn catch_up(
 
     let token = value.to_str().ok().and_then(|text| text.parse().ok());
     let token = token.ok_or_else(|| {
-        let message = "X-Tidings-After: expected a position as a write has returned it";
+        let message = "X-Tidings-After: expected a position that a write has returned";
         Problem::new(Kind::InvalidOptions, message)
     })?;
     if let Some(waits) = waits {
@@ -120,7 +120,7 @@ pub(crate) async fn confirm(
     }
 }
 
-/// Makes of the answer to a write the one of a write that was not confirmed in time.
+/// Turns the answer to a write into that of a write that was not confirmed in time.
 async fn accepted(response: Response, unconfirmed: &Unconfirmed) -> Response {
     let (mut parts, body) = response.into_parts();
 
@@ -145,7 +145,7 @@ async fn accepted(response: Response, unconfirmed: &Unconfirmed) -> Response {
     Response::from_parts(parts, made.into_body())
 }
 
-/// Says how many members of how many have confirmed.
+/// Adds how many of the members have confirmed.
 fn count(headers: &mut HeaderMap, unconfirmed: &Unconfirmed) {
     let asked = unconfirmed.asked;
     let confirmed = asked.saturating_sub(unconfirmed.silent.len());

@@ -53,7 +53,7 @@ impl Readiness {
     /// Waits until a reason holds.
     pub(crate) async fn begun(&self, reason: Unready) {
         let mut held = self.0.subscribe();
-        // The sender is part of what this borrows, so it is there.
+        // The sender is part of what this borrows, so it exists.
         drop(held.wait_for(|held| held & reason.bit() != 0).await);
     }
 

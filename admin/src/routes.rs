@@ -302,7 +302,7 @@ impl Resource<'_> {
             | Self::Cluster
             | Self::ClusterMember(..)
             | Self::ClusterConfirm
-            // Its record does nothing, and its answer says the position.
+            // Its record does nothing, and its answer has the position.
             | Self::ClusterProbe
             | Self::Audit
             | Self::Status

@@ -1,9 +1,9 @@
 //! [`Registry`]: a recorder that is filled and rendered in turns.
 //!
-//! Counters and gauges are what they were published as last; those that were not published again
-//! are not rendered, since what they counted is gone (a queue, a worker). Histograms are given what
-//! is new each time, so they stay. The lines and their escaping are left to the library that knows
-//! the format.
+//! Counters and gauges have the values that were published last; those that were not published
+//! again are not rendered, since what they counted is gone (a queue, a worker). Histograms are
+//! given what is new each time, so they stay. The lines and their escaping are left to the library
+//! that knows the format.
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +38,7 @@ struct Family {
 struct Series {
     key: Key,
     figure: Figure,
-    /// Whether it was published since the last time that everything was.
+    /// Whether it was published since the registry was last begun.
     is_current: AtomicBool,
 }
 
@@ -59,7 +59,7 @@ struct Buckets {
 
 #[derive(Clone, Debug)]
 struct Counted {
-    /// One for each bound, and one for what exceeds them all.
+    /// One for each bound, and one for values above all bounds.
     counts: Vec<u64>,
     sum: f64,
 }
@@ -99,8 +99,8 @@ impl Registry {
         }
     }
 
-    /// Returns the figure of a key, new or as it was. A key that was of another sort before starts
-    /// from nothing.
+    /// Returns the figure of a key, new or existing. A key that was of another sort before starts
+    /// from zero.
     fn figure(&self, key: &Key, new: impl Fn() -> Figure) -> Figure {
         let mut labels: Vec<Label> = key.labels().cloned().collect();
         labels.sort();
@@ -204,8 +204,8 @@ impl Figure {
 }
 
 impl Buckets {
-    /// Bounds by what the name says it measures: bytes in powers of four from 64, anything else as
-    /// seconds.
+    /// Chooses bounds by what the name says it measures: bytes in powers of four from 64, anything
+    /// else as seconds.
     fn of(name: &str) -> Self {
         let bounds = if name.ends_with("_bytes") {
             (3..16).map(|power| 4_f64.powi(power)).collect()

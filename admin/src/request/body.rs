@@ -52,7 +52,7 @@ pub(crate) async fn object(
     }
 }
 
-/// Reads what the headers say of the body, before any of it is read.
+/// Reads the format of the body from the headers, before any of the body is read.
 fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")

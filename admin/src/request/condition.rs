@@ -4,12 +4,12 @@ use http::{HeaderMap, HeaderName, header};
 
 use crate::problem::{Kind, Problem};
 
-/// An entity tag, as it is between its quotes.
+/// An entity tag, without its quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tag(String);
 
 impl Tag {
-    /// Returns one of letters, digits and hyphens.
+    /// Makes a tag of a text, which has only letters, digits and hyphens.
     pub(crate) fn new(opaque: String) -> Self {
         Self(opaque)
     }
@@ -66,7 +66,7 @@ impl Condition {
         })
     }
 
-    /// Judges the row that is there, or that there is none.
+    /// Judges a row by its tag, or the absence of a row.
     pub(crate) fn judge(&self, tag: Option<&Tag>) -> Verdict {
         // A weak tag says nothing about a row that is to be changed.
         let is_named = |named: &Named| match named.strength {
@@ -91,19 +91,19 @@ impl Condition {
         }
     }
 
-    /// Returns whether there is none.
+    /// Returns whether there is no precondition.
     pub(crate) fn is_empty(&self) -> bool {
         self.must.is_none() && self.must_not.is_none()
     }
 
-    /// Returns whether it depends on what the row is like, and not only on whether there is one.
+    /// Returns whether it depends on the content of the row, and not only on whether there is one.
     pub(crate) fn names_tags(&self) -> bool {
         let names = |tags: &Option<Tags>| matches!(tags, Some(Tags::These(_)));
         names(&self.must) || names(&self.must_not)
     }
 }
 
-/// Reads the tags of one header, which may be on several lines; none if it is not there.
+/// Reads the tags of one header, which may be on several lines; `None` if it is absent.
 fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem> {
     let mut tags = None;
     for value in headers.get_all(name) {
@@ -130,7 +130,7 @@ fn unreadable(name: &HeaderName) -> Problem {
     Problem::new(Kind::InvalidOptions, message)
 }
 
-/// Reads `*`, or `"a", W/"b"`; none if it is neither.
+/// Reads `*`, or `"a", W/"b"`; `None` if it is neither.
 fn list(text: &str) -> Option<Tags> {
     let mut rest = text.trim_matches([' ', '\t']);
     if rest == "*" {

@@ -15,16 +15,16 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
 /// Why text cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
-    #[error("a percent sign is followed by two hexadecimal digits")]
+    #[error("a percent sign must be followed by two hexadecimal digits")]
     Escape,
     #[error("expected UTF-8")]
     Utf8,
-    #[error("a NUL has no place here")]
+    #[error("NUL is not allowed here")]
     Nul,
 }
 
-/// Returns the segments of a path, decoded one by one, so that `%2F` does not part two of them. One
-/// trailing slash is ignored; `None` where a segment is empty; `/` has none.
+/// Returns the segments of a path, decoded one by one, so that `%2F` does not separate two of them.
+/// One trailing slash is ignored; `None` where a segment is empty; `/` has none.
 pub(crate) fn segments(path: &str) -> Result<Option<Vec<String>>, DecodeError> {
     if matches!(path, "" | "/") {
         return Ok(Some(Vec::new()));
@@ -73,7 +73,7 @@ fn split_pairs(input: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         })
 }
 
-/// Decodes what may have pluses for spaces.
+/// Decodes text that may have pluses for spaces.
 fn unplussed(text: &[u8]) -> Result<String, DecodeError> {
     if !text.contains(&b'+') {
         return decoded(text);

@@ -16,7 +16,7 @@ use super::json;
 pub(crate) struct Form<'a> {
     /// Of the row that the form is about.
     pub(crate) schema: &'a Schema,
-    /// Of all entities, for what a reference may be given by.
+    /// Of all entities, for the fields by which a reference may be given.
     pub(crate) schemas: &'a [&'static Schema],
     pub(crate) blank: Blank,
 }

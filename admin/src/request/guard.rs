@@ -1,7 +1,7 @@
-//! Requests that a browser may have been talked into: which names the API answers to, and which
-//! pages may write.
+//! Guards against requests that a browser was tricked into: checks the name to which a request was
+//! sent, and the page that it comes from.
 //!
-//! An API on a loopback address has no token, so whatever runs on the machine may use it, a browser
+//! An API on a loopback address has no token, so every program on the machine may use it, a browser
 //! too. A page of another site can have its visitor's browser send requests here (they carry
 //! `Origin` and `Sec-Fetch-Site`), or give its own name this machine's address and read the answers
 //! too (DNS rebinding: `Host` is then that name).
@@ -15,7 +15,7 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// Refuses a request that came by a name or from a page that it should not have come by.
+/// Refuses a request that was sent to a foreign name or comes from a foreign page.
 pub(crate) fn check(options: &AdminOptions, parts: &Parts) -> Result<(), Problem> {
     let addressed = authority(parts)?;
     if options.token.is_none()
@@ -23,7 +23,7 @@ pub(crate) fn check(options: &AdminOptions, parts: &Parts) -> Result<(), Problem
         && !is_ours(authority.host(), &options.hosts)
     {
         let message = format!(
-            "without a token this API answers to loopback names alone, and not to {:?}",
+            "without a token this API answers only to loopback names, not to {:?}",
             authority.host()
         );
         return Err(Problem::new(Kind::ForeignHost, message));
@@ -90,7 +90,7 @@ fn refuse_other_pages(
     };
 
     if is_foreign {
-        let message = "this API takes no requests from pages of other sites";
+        let message = "this API accepts no requests from pages of other sites";
         return Err(Problem::new(Kind::CrossSite, message));
     }
     Ok(())

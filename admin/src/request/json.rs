@@ -19,7 +19,7 @@ use tidings::core::{FieldKind, Value};
 pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Json>, String> {
     match value(bytes) {
         Ok(Json::Object(object)) => Ok(object),
-        Ok(other) => Err(format!("expected a JSON object, and got {}", word(&other))),
+        Ok(other) => Err(format!("expected a JSON object, got {}", word(&other))),
         Err(error) => Err(format!("cannot parse the body as JSON: {error}")),
     }
 }

@@ -29,14 +29,14 @@ async fn pair(part: Field<'_>) -> Result<(String, String), String> {
 
     let is_text = part.content_type().is_none_or(|of| of.type_() == "text");
     if part.file_name().is_some() || !is_text {
-        return Err(format!("{name:?} is a file, and fields are texts"));
+        return Err(format!("{name:?} is a file; expected text"));
     }
 
     let bytes = part.bytes().await.map_err(unreadable)?;
     let text = String::from_utf8(bytes.into());
     let text = text.map_err(|_| format!("{name:?}: expected UTF-8"))?;
     if text.contains('\0') || name.contains('\0') {
-        return Err(format!("{name:?}: a NUL has no place here"));
+        return Err(format!("{name:?}: NUL is not allowed here"));
     }
     Ok((name, text))
 }

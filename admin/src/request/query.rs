@@ -80,18 +80,19 @@ impl Query {
         }
     }
 
-    /// Returns how long the write of a row waits to be confirmed, if it is to.
+    /// Returns how long the write of a row waits for its confirmation, if the request asks for one.
     pub(crate) fn confirm(&self) -> Result<Option<Duration>, Problem> {
         self.only(&[CONFIRM])?;
         self.duration(CONFIRM)
     }
 
-    /// Returns how long an eviction waits to be confirmed, if it is to; only one on every node can.
+    /// Returns how long an eviction waits for its confirmation, if the request asks for one; only
+    /// an eviction on every node can be confirmed.
     pub(crate) fn confirm_of_cache(&self) -> Result<Option<Duration>, Problem> {
         let is_cluster = self.cluster()?;
         let confirm = self.duration(CONFIRM)?;
         if confirm.is_some() && !is_cluster {
-            let message = "only what is evicted on every node (cluster=true) can be confirmed";
+            let message = "only an eviction on every node (cluster=true) can be confirmed";
             return Err(invalid_option(CONFIRM, message));
         }
         Ok(confirm)
@@ -104,7 +105,7 @@ impl Query {
         let token = text.map(str::parse).transpose();
         let token: Option<Token> =
             token.map_err(|error: TokenError| invalid_option(POSITION, &error.to_string()))?;
-        let expected = "expected a position as a write has returned it";
+        let expected = "expected a position that a write has returned";
         let token = token.ok_or_else(|| invalid_option(POSITION, expected))?;
         Ok((token, self.duration(TIMEOUT)?.unwrap_or(CONFIRM_TIMEOUT)))
     }
@@ -147,7 +148,7 @@ impl Query {
             parsed_duration(text)
                 .filter(|duration| *duration <= LONGEST)
                 .ok_or_else(|| {
-                    let expected = "expected a duration as 500ms, 2s or 1m, up to 10m";
+                    let expected = "expected a duration such as 500ms, 2s or 1m, up to 10m";
                     invalid_option(name, expected)
                 })
         };

@@ -23,7 +23,7 @@ pub(crate) fn check(token: &str, headers: &HeaderMap) -> Result<(), Problem> {
     } else {
         Err(Problem::new(
             Kind::Unauthorized,
-            "this API asks for `Authorization: Bearer` and its token",
+            "this API requires `Authorization: Bearer` and its token",
         ))
     }
 }

@@ -28,8 +28,8 @@ const LINGER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Upload {
     body: Body,
-    /// The client sends its body only once it is asked for (`Expect: 100-continue`), and it was
-    /// not.
+    /// The client sends its body only once it is asked to (`Expect: 100-continue`), and it has not
+    /// been asked.
     is_withheld: bool,
 }
 
@@ -65,7 +65,7 @@ impl Upload {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if is_limit(error.as_ref()) => Err(too_large()),
             Ok(Err(error)) => {
-                Err(Problem::new(Kind::InvalidBody, "the body ended before its end").because(error))
+                Err(Problem::new(Kind::InvalidBody, "the body ended early").because(error))
             }
             Err(_) => Err(Problem::new(
                 Kind::RequestTimeout,

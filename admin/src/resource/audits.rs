@@ -1,7 +1,7 @@
-//! `/audit`: compares what is cached with the rows of the store, for a time.
+//! `/audit`: compares cached entries with the rows of the store, for a given time.
 //!
-//! The answer comes when the time is over; or before that when the program drains or the node
-//! stops, with what was found so far, so that no drain waits for it.
+//! The answer comes when the time is over. If the program drains or the node stops, it comes at
+//! once with the findings so far, so that no drain waits for it.
 
 use std::time::Duration;
 

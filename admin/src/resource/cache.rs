@@ -1,4 +1,4 @@
-//! `/cache`: shows what is cached under a key, and makes the node or the cluster forget it.
+//! `/cache`: shows what is cached under a key, and evicts it from the node or the cluster.
 //! `/schemas/{entity}/cache-key`: computes the key of a row.
 
 use axum::response::Response;
@@ -83,7 +83,7 @@ pub(crate) fn show(node: &Node, key: &str) -> Result<Response, Problem> {
     Ok(answer::json(StatusCode::OK, &value))
 }
 
-/// Forgets what is cached under a key, if anything is.
+/// Evicts what is cached under a key, if anything is.
 pub(crate) async fn invalidate(node: &Node, key: &str, query: &Query) -> Result<Response, Problem> {
     let key = CacheKey::from_text(key);
     let is_cluster = query.cluster()?;
@@ -100,7 +100,7 @@ pub(crate) async fn invalidate(node: &Node, key: &str, query: &Query) -> Result<
     Ok(audit::note(answer::no_content(), deed))
 }
 
-/// Forgets everything.
+/// Evicts everything.
 pub(crate) async fn purge(node: &Node, query: &Query) -> Result<Response, Problem> {
     if query.cluster()? {
         cluster::evict(node, EvictionTarget::All).await?;

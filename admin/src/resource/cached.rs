@@ -1,5 +1,5 @@
 //! `GET /cache`: what the node has cached, without values; `/cache/{key}/explain`: why a key holds
-//! what it holds.
+//! its value.
 
 use std::{
     collections::VecDeque,
@@ -104,7 +104,7 @@ impl Walks {
     }
 }
 
-/// Reads how far the walk of a token was.
+/// Reads from a token how far its walk was.
 fn steps_of(token: &str) -> Option<u64> {
     let (steps, id) = token.split_once('.')?;
     let canonical = steps
@@ -182,7 +182,7 @@ fn schema_of(node: &Node, key: &str) -> Option<&'static Schema> {
     node.schema(name_of(key))
 }
 
-/// Returns a key as it may be shown. One that is of no entity is shown as it is.
+/// Returns a key as it may be shown. A key of no entity is shown as it is.
 fn shown(node: &Node, key: &str) -> String {
     let schema = schema_of(node, key);
     schema.map_or_else(|| key.to_owned(), |schema| schema.shown_cache_key(key))
@@ -207,7 +207,7 @@ fn level(level: Level) -> &'static str {
     }
 }
 
-/// Answers why a key holds what it holds.
+/// Answers why a key holds its value.
 pub(crate) fn explain(node: &Node, key: &str) -> Result<Response, Problem> {
     let told = node.cache().explain(&CacheKey::from_text(key));
     let told = told.ok_or_else(Problem::not_found)?;
@@ -340,13 +340,13 @@ fn cause(it: &Happened) -> &'static str {
         (Some(Reason::Everywhere { .. }), _) => "everywhere",
         (Some(Reason::Gap(_)), _) => "gap",
         (Some(Reason::Doubt), _) => "doubt",
-        // Inside the handling of something that was forgotten, or that no one has named.
+        // Within a handler, of a change that was forgotten or that has no name.
         (_, _) if it.cause.is_some() => "handler",
         (_, _) => "caller",
     }
 }
 
-/// Returns the handlers that hear of the changes of a key's entity.
+/// Returns the handlers that receive the changes of a key's entity.
 fn handlers(node: &Node, key: &str) -> Json {
     let Some(schema) = schema_of(node, key) else {
         return json!([]);

@@ -97,7 +97,7 @@ pub(crate) async fn remove(node: &Node, name: &str) -> Result<Response, Problem>
     Ok(audit::note(answer::no_content(), deed))
 }
 
-/// Asks every node for a sign of life, through the log.
+/// Probes every node through the log.
 pub(crate) async fn probe(node: &Node, timeout: Duration) -> Result<Response, Problem> {
     let probed = node.probe(timeout).await.map_err(|error| match error {
         ProbeError::Busy(_) => Problem::new(Kind::Busy, error.to_string()),
@@ -163,7 +163,7 @@ fn engine(node: &Node, cluster: &Protocol) -> &'static str {
     }
 }
 
-/// Returns how far back the node may be.
+/// Returns how far behind the node may be, in seconds.
 fn lag(view: &View) -> Option<f64> {
     if view.behind == 0 && view.fresh {
         return Some(0.0);

@@ -1,8 +1,8 @@
 //! `/events`: the changes as server-sent events.
 //!
 //! The stream ends when the node stops, or before that when the program drains, so that no drain
-//! waits for those that watch. A client that goes away ends it too; one that does not read is cut
-//! by the program ([`Unending`]).
+//! waits for watchers. A client that goes away ends it too; one that does not read is cut by the
+//! program ([`Unending`]).
 
 use std::{convert::Infallible, time::Duration};
 
@@ -30,7 +30,7 @@ const LAST: HeaderName = HeaderName::from_static("last-event-id");
 /// How often the connection is given a sign of life.
 const BEAT: Duration = Duration::from_secs(15);
 
-/// Streams the changes from now on, or from after a place or a write.
+/// Streams the changes from now on, or after a place or a write.
 pub(crate) fn of(
     node: &Node,
     query: &Query,
@@ -103,7 +103,7 @@ struct Listener {
 }
 
 impl Listener {
-    /// Returns the next part of the stream; none at its end.
+    /// Returns the next part of the stream; `None` at its end.
     async fn next(&mut self) -> Option<String> {
         let beat = self.node.clock().sleep_until(self.beat);
         let drains = std::pin::pin!(self.readiness.begun(Unready::Draining));

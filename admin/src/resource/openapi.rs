@@ -1,8 +1,8 @@
 //! `/openapi.json`: the API as OpenAPI 3.1, made from the schemas and the routing table.
 //!
 //! Every path and method of the table is in it, and no other. The rules of a field are given as far
-//! as JSON Schema can express them; the others (check functions, one of several fields) show in the
-//! 400 alone.
+//! as JSON Schema can express them; the others (check functions, one of several fields) appear only
+//! in the 400.
 
 // Rows, as JSON Schema.
 mod shapes;
@@ -58,7 +58,7 @@ pub(crate) fn of(routes: &Routes, schemas: &[&'static Schema]) -> Json {
             "schemas": components,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
-        // Asked for where the node was given a token.
+        // Required if the node was given a token.
         "security": [{}, {"token": []}],
     })
 }

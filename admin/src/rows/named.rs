@@ -248,7 +248,8 @@ impl Rows {
         }
     }
 
-    /// Deletes the row that a name means, if there is one and a condition holds; the row as it was.
+    /// Deletes the row that a name means, if there is one and a condition holds. Returns the row as
+    /// it was.
     pub(crate) async fn delete(
         &self,
         segment: &str,
@@ -287,7 +288,7 @@ impl Rows {
         names
     }
 
-    /// Returns whether one of these fields is what a segment would name a new row by.
+    /// Returns whether a segment would name a new row by one of these fields.
     fn is_named_by(&self, segment: &str, fields: &[String]) -> bool {
         fields
             .iter()
@@ -420,7 +421,8 @@ impl Rows {
         }
         self.name_it(&mut patch, &name);
 
-        // With a condition the row is inserted, never laid over one that was made in the meantime.
+        // With a condition the row is inserted, and never replaces one that was made in the
+        // meantime.
         if name.unique && condition.is_empty() {
             let selector = self.owned(self.by(&name));
             return Ok(self.upsert(selector, patch).await);

@@ -10,7 +10,7 @@ use tidings::{
 
 use crate::problem::{Kind, Problem};
 
-/// Puts primary keys in the place of such references. What is no reference at all is left for the
+/// Replaces such references with primary keys. Values that are not references are left for the
 /// schema to refuse.
 pub(crate) async fn resolve(
     node: &Node,

@@ -53,8 +53,7 @@ impl Seal {
         }
     }
 
-    /// Puts the digest of a new text into the patch of a row that is to have one and was given
-    /// none.
+    /// Puts the digest of a new text into the patch of a row that needs one and was given none.
     pub(crate) fn seal_new(&self, schema: &'static Schema, patch: &mut Patch) -> Plain {
         let field = &schema.fields()[self.field];
         let is_given = patch.value(field.name()).is_some_and(|it| !it.is_null());

@@ -1,5 +1,4 @@
-//! The store's errors as clients see them: everything that a client can correct, and nothing of the
-//! rest.
+//! The store's errors as clients see them: everything that a client can correct, and nothing else.
 
 use serde_json::{Map, Value as Json};
 use tidings::{
@@ -37,7 +36,7 @@ impl From<Error> for Problem {
 }
 
 impl Problem {
-    /// Makes the problem for an error whose kind alone matters to the client.
+    /// Makes the problem of an error of which only the kind matters to the client.
     fn of_kind(error: &Error) -> Self {
         match error.kind() {
             ErrorKind::Unavailable | ErrorKind::InDoubt => {

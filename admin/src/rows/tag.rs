@@ -1,6 +1,6 @@
 //! The entity tag of a row.
 //!
-//! It is a digest of the whole row, preceded by the version where the entity has one. So it changes
+//! It is a digest of the whole row, preceded by the version if the entity has one. So it changes
 //! with every change of the row, including other programs' writes and a row made again under the
 //! same key, and it is the same on every node.
 

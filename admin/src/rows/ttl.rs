@@ -1,6 +1,6 @@
 //! `ttl`: the lifetime of a row in seconds, in place of the time at which it expires.
 //!
-//! The time is counted by the database's clock, which judges what is past it.
+//! The time is counted by the database's clock, which also decides when a row has expired.
 
 use serde_json::{Map, Value as Json};
 use tidings::{
@@ -22,7 +22,7 @@ pub(crate) enum NullTtl {
     Clears,
 }
 
-/// Puts the time at which a row expires in the place of its `ttl`. Returns what is wrong with it.
+/// Replaces a row's `ttl` with the time at which the row expires. Returns what is wrong with it.
 pub(crate) async fn resolve(
     node: &Node,
     schema: &Schema,
@@ -49,7 +49,7 @@ pub(crate) async fn resolve(
             violations.add(TTL, Rule::Contradiction, message);
         }
         Some(seconds @ 1..=MOST) => {
-            // A part of a second more, not less.
+            // Up to a second more, never less.
             let now = node.store().time().await?.as_unix() + 1;
             object.insert(expiry.to_owned(), (now + seconds).into());
         }

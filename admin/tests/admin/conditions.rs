@@ -233,7 +233,7 @@ async fn a_write_on_a_condition_that_does_not_hold_changes_nothing() {
         .no_content();
 }
 
-/// What comes between the look-up and the write does not slip in.
+/// A change between the lookup and the write does not go unnoticed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_changes_after_it_was_judged_is_judged_again() {
     for (method, verb) in [
@@ -257,7 +257,7 @@ async fn a_row_that_changes_after_it_was_judged_is_judged_again() {
         assert_eq!(admin.get("/shops/a").await.ok()["code"], "theirs", "{verb}");
     }
 
-    // A row that is made meanwhile is not laid over.
+    // A row that is made in the meantime is not replaced.
     let admin = Admin::new().await;
     let dao = admin.node.dao::<Shop>().unwrap();
     let made = async move {

@@ -65,7 +65,7 @@ pub(crate) struct Role {
     pub(crate) tags: Option<BTreeSet<String>>,
 }
 
-/// A row with a number for a primary key, of every kind of field, which a shop may leave behind.
+/// A row with a number for a primary key and fields of every kind, which may outlive its shop.
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
 #[entity(
     name = "shelves",
@@ -85,7 +85,7 @@ pub(crate) struct Shelf {
     pub(crate) extra: Option<serde_json::Value>,
 }
 
-/// A row with a text for a primary key, without which its shelf cannot go.
+/// A row with a text for a primary key, which keeps its shelf from being deleted.
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
 #[entity(name = "boxes", admin_api(name = "boxes", nested = "boxes"))]
 pub(crate) struct Crate {

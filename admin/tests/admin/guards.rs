@@ -130,7 +130,7 @@ async fn a_write_whose_client_hangs_up_is_carried_to_its_end() {
     let events = admin.node.worker_events();
     events.register(hear, "crud", "shop_keys").unwrap().keep();
 
-    // Registered before the first write: one that no handler hears does not wait for its event.
+    // Registered before the first write: a write without a handler does not wait for its event.
     admin.shop("a").await;
     admin
         .json("POST", "/shops/a/keys", json!({ "key": "k0" }))

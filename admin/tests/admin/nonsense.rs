@@ -1,5 +1,5 @@
-//! Thousands of requests put together at random from what is right, what is nearly right and what
-//! is neither. Whatever comes, the answer has its shape, and the node goes on.
+//! Thousands of random requests made of parts that are right, nearly right or neither. Whatever
+//! comes, the answer has its shape, and the node goes on.
 
 use axum::body::Body;
 use http::header;

@@ -1,4 +1,4 @@
-//! `/openapi.json`: what it says is there, and what is there is in it.
+//! `/openapi.json`: everything that it describes exists, and everything that exists is in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -191,18 +191,18 @@ async fn every_argument_that_is_described_is_known_and_no_other_is() {
             "{method} {path}"
         );
         if is_public {
-            continue; // what watches over a program may add what it likes
+            continue; // monitoring may add arguments of its own
         }
         for name in &all {
             let concrete = path.replace(['{', '}'], "");
-            // A value that none takes, so that nothing is done and no stream begins. A cache key
-            // has a place for any text.
+            // A value that every argument refuses, so that nothing is done and no stream begins. A
+            // cache key takes any text.
             let is_key = path.ends_with("/cache-key");
             let value = if is_key { "x" } else { "%FF" };
             let asked = format!("{concrete}?{name}={value}");
             let refused = admin.call(&method, &asked).await;
             if refused.status == 404 {
-                continue; // a parent that is not there is found out first
+                continue; // an absent parent is found first
             }
             assert!(is_key || refused.status == 400, "{method} {asked}");
             if name == "tags" && !described.contains(name) {

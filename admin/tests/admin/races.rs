@@ -18,7 +18,7 @@ use crate::entities::{Role, ShopKey};
 
 type Meddling = Box<dyn FnOnce() + Send>;
 
-/// Does something once, right before a method's write: after the look-up that it was decided on.
+/// Does something once, right before a method's write and after the lookup for it.
 pub(crate) struct Meddler {
     method: Method,
     meddling: Mutex<Option<Meddling>>,

@@ -21,7 +21,7 @@ use crate::entities::{Shop, ShopKey};
 
 type Families = HashMap<String, MetricFamily<PrometheusType, PrometheusValue>>;
 
-/// What a scrape tells, by name.
+/// The series of a scrape, by name.
 async fn scrape(admin: &Admin) -> Families {
     let answer = admin.get("/metrics").await;
     assert_eq!(answer.status, 200);
@@ -76,7 +76,7 @@ async fn look_up(admin: &Admin, key: &str) {
 #[tokio::test]
 async fn a_scrape_tells_of_its_node_alone() {
     let (admin, idle) = (Admin::new().await, Admin::new().await);
-    // A write that no handler hears does not wait for its event.
+    // A write without a handler does not wait for its event.
     let events = admin.node.worker_events();
     let hear = |_: &CrudEvent<Shop>| {};
     events.register(hear, "crud", "shops").unwrap().keep();

@@ -74,7 +74,7 @@ impl Query {
             Some((name, value.as_ref().ok()?)).filter(|_| name != OFFSET)
         });
         for (name, value) in kept {
-            // Commas and slashes part tags, and a query may hold both as they are.
+            // Commas and slashes separate tags, and a query may hold both unescaped.
             let value: Vec<_> = value.split(',').map(decode::query_escaped).collect();
             let name = decode::query_escaped(name);
             next.push_str(&format!("&{name}={}", value.join(",").replace("%2F", "/")));

@@ -6,7 +6,7 @@ use tidings::core::Schema;
 
 use crate::routes::{Resource, Writes};
 
-/// What a write says of itself, and what it was asked to wait for.
+/// The headers of a write: its position, and its confirmation.
 const RECEIPT: [(&str, &str); 2] = [
     (
         "X-Tidings-Position",
@@ -189,7 +189,7 @@ fn headers(further: &[(&str, &str)]) -> Json {
     Json::Object(described.collect())
 }
 
-/// Returns what a method takes in its query and its headers.
+/// Returns the arguments of a method, in its query and its headers.
 fn parameters(resource: &Resource<'_>, method: &Method, rows: Option<&Schema>) -> Vec<Json> {
     let mut all = match (resource, method) {
         (Resource::Collection(_) | Resource::NestedCollection(..), &Method::GET) => {
@@ -249,7 +249,7 @@ fn parameters(resource: &Resource<'_>, method: &Method, rows: Option<&Schema>) -
     all
 }
 
-/// Returns what a list takes: the page, the tags, and a value of each field that is unique or
+/// Returns the arguments of a list: the page, the tags, and a value of each field that is unique or
 /// foreign.
 fn of_list(schema: &Schema) -> Vec<Json> {
     let mut all = of_page();
@@ -277,7 +277,7 @@ fn of_page() -> Vec<Json> {
     ]
 }
 
-/// Returns what a request can demand of the row as it is.
+/// Returns the preconditions that a request can set.
 fn conditions() -> [Json; 2] {
     [
         header(
@@ -333,7 +333,7 @@ fn page(of: &Json) -> Json {
     })
 }
 
-/// Returns an entry of the cache, without its value.
+/// Describes an entry of the cache, without its value.
 fn cached() -> Json {
     json!({
         "type": "object",
@@ -351,7 +351,7 @@ fn cached() -> Json {
     })
 }
 
-/// Returns what a key holds, and what became of it lately.
+/// Describes what a key holds, and its recent history.
 fn explained() -> Json {
     let number = json!({"type": ["number", "null"]});
     let text = json!({"type": ["string", "null"]});
@@ -387,7 +387,7 @@ fn confirmed() -> Json {
     })
 }
 
-/// Returns what a probe found: milliseconds by node, `null` for a silent one.
+/// Describes the findings of a probe: milliseconds by node, `null` for a silent one.
 fn probed() -> Json {
     json!({
         "type": "object",
@@ -399,7 +399,7 @@ fn probed() -> Json {
     })
 }
 
-/// Returns what an audit found.
+/// Describes the findings of an audit.
 fn audited() -> Json {
     let count = json!({"type": "integer"});
     let seconds = json!({"type": ["number", "null"]});
@@ -418,7 +418,7 @@ fn audited() -> Json {
     })
 }
 
-/// Returns which members have not confirmed.
+/// Describes which members have not confirmed.
 pub(super) fn unconfirmed() -> Json {
     json!({
         "type": "object",

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 use tidings::core::{Field, FieldKind, Schema, Value};
 
-/// Returns a row as answers show it: every field is there.
+/// Describes a row as answers show it: every field is present.
 pub(super) fn answered(schema: &Schema) -> Json {
     let fields = schema.fields().iter();
     let names: Vec<_> = fields.clone().map(Field::name).collect();
@@ -19,7 +19,7 @@ pub(super) fn answered(schema: &Schema) -> Json {
     })
 }
 
-/// Returns a row as it is sent: `null` is absent.
+/// Describes a row as it is sent: `null` is absent.
 pub(super) fn input(schema: &Schema) -> Json {
     let fields = schema.fields().iter();
     let required = fields.clone().filter(|field| field.is_required());
@@ -43,7 +43,7 @@ pub(super) fn input(schema: &Schema) -> Json {
         "additionalProperties": false,
     });
 
-    // Required in a new row alone: a change names only what it changes.
+    // Required only in a new row: a change names only what it changes.
     if !required.is_empty() {
         shape["x-required-on-create"] = required.into();
     }
@@ -104,7 +104,7 @@ fn kind(field: &Field) -> Json {
     shape
 }
 
-/// Returns a text, by itself or in a set or list.
+/// Describes a text, by itself or in a set or list.
 fn member(field: &Field) -> Json {
     let mut shape = json!({"type": "string", "minLength": 1});
     let length = field

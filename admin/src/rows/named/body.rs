@@ -28,7 +28,7 @@ impl Rows {
         }
     }
 
-    /// Refuses a patch that says something else of a field than the path.
+    /// Refuses a patch that contradicts the path about a field.
     pub(super) fn agree(&self, patch: &Patch, field: usize, value: &Value) -> Result<(), Problem> {
         match patch.value(self.name_of(field)) {
             Some(given) if given != value => Err(self.disagrees(field)),
@@ -36,7 +36,7 @@ impl Rows {
         }
     }
 
-    /// Returns the row that a patch makes of nothing.
+    /// Returns the new row that a patch makes.
     pub(super) fn row(&self, patch: &Patch) -> Result<Row, Problem> {
         let row = Row::empty(self.schema).patched(self.schema, patch);
         row.map_err(|violations| Problem::violations(&violations))
