@@ -50,7 +50,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
     let cached = flags.cached()?;
     println!("before: {:?}", cached.select_by("name", "beta").await?);
-    flags.update(flag.id, |flag| flag.on = true).await?; // returns when every worker has heard
+    flags.update(flag.id, |flag| flag.on = true).await?; // returns after every worker's handlers
 
     let after = cached.select_by("name", "beta").await?;
     println!("after:  {after:?}");

@@ -1,4 +1,4 @@
-//! Subject group `bus`: posting, and what it takes until every listener has heard.
+//! Subject group `bus`: posting, and the time until every listener has the event.
 //!
 //! - `inline_N`: one post to N inline handlers, through a channel handle, counting on and timing
 //!   sampled as in production; beside a loop over N boxed closures, each under `catch_unwind`. The

@@ -13,7 +13,7 @@
 //! - `postgres_confirmed_p50`, `_p99`: from the acknowledgement to the receipt of three nodes,
 //!   beside one `NOTIFY`.
 //! - `postgres_backlog`: another program's transaction of 10,000 rows, from its commit until
-//!   another node's handler has heard of all, beside a client that reads the same records; the
+//!   another node's handler has received all, beside a client that reads the same records; the
 //!   figure is that of a record.
 //! - `postgres_write_8_writers`: an update by eight tasks at a time, on a node with another one in
 //!   its cluster, beside a store on tables with the same triggers that no one reads.
@@ -22,7 +22,7 @@
 
 // The raw clients' times.
 mod raw;
-// Nodes that hear of each other.
+// Nodes that receive each other's changes.
 mod nodes;
 // The throughput of nodes.
 mod load;

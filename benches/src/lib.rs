@@ -14,11 +14,11 @@ pub mod harness;
 pub mod hit;
 // Loads, promotions and invalidations.
 pub mod miss;
-// Posts, and what it takes until every listener has heard.
+// Posts, and the time until every listener has the event.
 pub mod bus;
 // Data access, beside bare sqlx.
 pub mod store;
-// Nodes that hear of each other, beside raw clients.
+// Nodes that receive each other's changes, beside raw clients.
 pub mod cluster;
 // Loads that began before a change.
 pub mod conformance;

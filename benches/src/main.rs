@@ -42,9 +42,10 @@ struct Options {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Group {
-    /// Posts, and what it takes until every listener has heard.
+    /// Posts, and the time until every listener has the event.
     Bus,
-    /// Nodes that hear of each other, beside the raw clients of their engines and brokers.
+    /// Nodes that receive each other's changes, beside the raw clients of their engines and
+    /// brokers.
     Cluster,
     /// A lookup of what is cached.
     Hit,

@@ -1,5 +1,5 @@
-//! Audits: what is cached differs from its row only where the node missed something, and then they
-//! say so, on every engine.
+//! Audits: an entry differs from its row only if the node missed something, and then they report
+//! it, on every engine.
 
 mod budget;
 
@@ -34,7 +34,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A database of a node, and a program beside the node that writes to it.
 enum Beside {
-    /// A file without a log: the node hears of its own writes alone.
+    /// A file without a log: the node sees only its own writes.
     Alone(File),
     /// A file that nodes share.
     Shared(File),
@@ -81,8 +81,7 @@ impl Beside {
         }
     }
 
-    /// Writes so that the node cannot hear of it: the record goes with the transaction that made
-    /// it.
+    /// Writes so that the node cannot notice: the transaction deletes the record that it makes.
     fn write_unheard(&self, sql: &str) {
         match self {
             Self::Alone(file) => file.write(sql),
@@ -98,7 +97,7 @@ impl Beside {
     }
 }
 
-/// A set whose members are written in an order that chance chooses, and a list.
+/// A set whose members are written in a random order, and a list.
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
 #[entity(name = "baskets")]
 struct Basket {
@@ -137,7 +136,7 @@ fn by_code(code: &str) -> CacheKey {
     CacheKey::new("things", &[code])
 }
 
-/// Does something while time goes on, a few times as fast as it does.
+/// Does something while the clock moves, a few times as fast as real time.
 async fn moved<T>(clock: &ManualClock, what: &str, done: impl Future<Output = T>) -> T {
     let mut done = std::pin::pin!(done);
     let (real, step) = (SystemClock::new(), Duration::from_millis(1));
@@ -230,7 +229,7 @@ async fn what_the_node_could_not_hear_of_is_found_with_its_age_on_every_engine()
     }
 }
 
-/// The node reads its log when the test lets it: until then it has not heard of others' writes.
+/// The node reads its log when the test lets it: until then it does not know of others' writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_the_node_has_yet_to_hear_of_is_no_inconsistency() {
     let database = Server::shared().database().await;
@@ -247,7 +246,7 @@ async fn a_write_that_the_node_has_yet_to_hear_of_is_no_inconsistency() {
             beside.write(&format!("update things set note = '{turn}' where id = 1"));
             match soon("an audit", node.audit_key(&by_code("t1"))).await {
                 Verdict::Skipped(Skipped::Written) => overtaken += 1,
-                // It was still reading what came before, and has heard already.
+                // It was still reading what came before, and has read this already.
                 Verdict::Nothing => {}
                 other => panic!("turn {turn}: {other:?}"),
             }

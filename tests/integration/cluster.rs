@@ -28,7 +28,7 @@ type Heard = (String, Option<String>, Option<String>);
 /// A gateway of a cluster, and what its handlers did.
 pub(crate) struct Member {
     pub(crate) gateway: Gateway,
-    /// What the first worker's handler heard.
+    /// What the first worker's handler received.
     heard: Arc<Mutex<Vec<Heard>>>,
     /// How often a handler, of any worker, has invalidated by hand.
     by_hand: Arc<AtomicUsize>,

@@ -32,7 +32,7 @@ struct Reindex {
     text: String,
 }
 
-/// A node, and what its workers heard.
+/// A node, and what its workers received.
 struct Member {
     node: Node,
     heard: Arc<Mutex<Vec<String>>>,
@@ -52,7 +52,7 @@ impl Member {
                 let (events, gaps) = (Arc::clone(&hook), Arc::clone(&hook));
                 let cache = worker.cache().clone();
                 let hear = move |event: &Reindex| {
-                    // Every node hears of the event, so this goes no further.
+                    // Every node receives the event, so this goes no further.
                     drop(cache.invalidate(&key(event.shop)));
                     events
                         .lock()
@@ -153,7 +153,7 @@ async fn an_event_for_all_is_heard_once_by_every_node_in_one_order_with_gaps_in_
     }
 }
 
-/// There is no log from which those that watch could have it.
+/// There is no log from which watchers could read it.
 #[tokio::test]
 async fn an_event_for_all_is_told_to_those_that_watch_a_node_without_a_log() {
     let node = Node::builder()
@@ -177,14 +177,15 @@ async fn an_event_for_all_is_told_to_those_that_watch_a_node_without_a_log() {
     let _ = node.shutdown(Duration::from_secs(5)).await;
 }
 
-/// What one listener has heard.
+/// What one listener has received.
 type Heard = Arc<Mutex<Vec<String>>>;
 
 fn tell(heard: &Heard, text: impl ToString) {
     heard.lock().expect("a list").push(text.to_string());
 }
 
-/// A full queue refuses an event of the log, and no one else hears of that: its poster has gone on.
+/// A full queue refuses an event of the log, and no one else learns of that: its poster has gone
+/// on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_for_all_that_a_full_queue_refuses_is_a_gap_in_its_place() {
     let folder = TempDir::new().expect("a folder");
@@ -241,7 +242,7 @@ async fn an_event_for_all_that_a_full_queue_refuses_is_a_gap_in_its_place() {
     let _ = node.shutdown(Duration::from_secs(5)).await;
 }
 
-/// A worker that is held up hears where its own mailbox has lost changes.
+/// A worker that is held up receives a gap where its own mailbox has lost changes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_whose_mailbox_lost_changes_hears_a_gap_in_their_place() {
     let (heard, (go, gone)) = (Heard::default(), mpsc::channel::<()>());
@@ -295,7 +296,7 @@ async fn a_worker_whose_mailbox_lost_changes_hears_a_gap_in_their_place() {
         heard.last().is_some_and(|last| last == "10")
     })
     .await;
-    // How many fit beside the one in hand is the mailbox's affair.
+    // The mailbox decides how many fit beside the one that is being handled.
     let heard = heard.lock().expect("a list").clone();
     let before = heard.len() - 2;
     let first: Vec<_> = (1..=before).map(|id| id.to_string()).collect();

@@ -1,4 +1,4 @@
-//! A node's own commits, where the store keeps a log, and records of that log that no handler can
+//! A node's own commits, if the store keeps a log, and records of that log that no handler can
 //! receive.
 
 use std::{
@@ -28,7 +28,7 @@ struct Flag {
     level: u32,
 }
 
-/// A node that follows a log, and a handler that hears of its entity.
+/// A node that follows a log, and a handler that receives changes of its entity.
 struct Follows {
     node: Node,
     _file: File,
@@ -78,7 +78,7 @@ impl Follows {
         }
     }
 
-    /// A cache that only handlers know of.
+    /// A cache that only handlers know.
     fn other(&self) -> Cache {
         let other = self.node.cache().named("other");
         let other = other.expect("a name");

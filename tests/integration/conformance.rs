@@ -102,7 +102,7 @@ impl Ground {
     }
 }
 
-/// A node, and what its handlers have heard.
+/// A node, and what its handlers have received.
 struct Member {
     node: Node,
     /// By the first worker, in its order.

@@ -277,7 +277,7 @@ async fn a_wait_that_is_longer_than_a_request_may_take_ends_with_its_answer() {
     let database = Server::shared().database().await;
     let limit = Duration::from_millis(300);
     let a = member(&database, "a", limit).await;
-    // Gone without a word: it is waited for.
+    // It is gone without notice, so it is waited for.
     drop(member(&database, "b", limit).await);
 
     let mut admin = Client::connect(a.admin_address()).await;

@@ -1,4 +1,4 @@
-//! Why a key holds what it holds, asked of a node of a cluster over HTTP.
+//! Why a key holds its value, asked of a node of a cluster over HTTP.
 
 use std::time::Duration;
 

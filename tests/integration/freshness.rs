@@ -17,8 +17,8 @@ use crate::{client::Client, gateway::served_with};
 /// Longer than anything here takes, and shorter than a test run that hangs.
 const LONG: Duration = Duration::from_secs(30);
 
-/// What the node promises holds for every cache of it, whatever a cache or a call of it asks for;
-/// what is set shorter stays.
+/// The node's bound holds for each of its caches, whatever a cache or a call asks for; a shorter
+/// bound stays.
 #[tokio::test]
 async fn the_bound_of_a_node_holds_for_every_cache_and_call() {
     let folder = tempfile::TempDir::new().expect("a folder");
@@ -60,8 +60,8 @@ async fn the_bound_of_a_node_holds_for_every_cache_and_call() {
     let _ = node.shutdown(LONG).await;
 }
 
-/// Waits until a node has proven that it is current. A read of the log that was under way when the
-/// clock was moved has run out of time, and is made again a little later.
+/// Waits until a node has proven that it is current. A read of the log that was in progress when
+/// the clock was moved has run out of time, and is made again a little later.
 async fn until_proven(node: &Node, clock: &ManualClock) {
     let cluster = node.cluster().expect("it follows a log");
     let lately = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! A node whose handlers write down what they hear, on a database that other programs write to.
+//! A node whose handlers write down what they receive, on a database that other programs write to.
 
 use std::{
     sync::{
@@ -52,7 +52,7 @@ pub(crate) fn by_id(id: i64) -> Selector {
     Selector::primary(id)
 }
 
-/// A node on a database, what its handlers heard, and how often the cache loaded.
+/// A node on a database, what its handlers received, and how often the cache loaded.
 pub(crate) struct Heard<D> {
     pub(crate) database: D,
     pub(crate) node: Node,

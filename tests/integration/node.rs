@@ -277,8 +277,8 @@ async fn a_write_that_returns_before_its_handlers_is_counted_as_late() {
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
-// G2, G10: where a worker's mailbox was full, what its handlers would have invalidated is unknown:
-// all goes.
+// G2, G10: if a worker's mailbox was full, what its handlers would have invalidated is unknown, so
+// everything is evicted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_a_worker_missed_purges_before_it_returns() {
     let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
@@ -453,7 +453,7 @@ async fn dropping_the_last_handle_ends_the_workers() {
     assert_eq!(ended.expect("the workers end"), None);
 }
 
-/// A write that is never ended holds up the farewell to the other nodes, and the end of the store.
+/// A write that never ends holds up the node's leave of the cluster, and the end of the store.
 #[tokio::test]
 async fn a_shutdown_ends_by_its_deadline_and_lets_go_of_everything() {
     let folder = tempfile::TempDir::new().expect("a folder");

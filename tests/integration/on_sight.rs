@@ -36,7 +36,7 @@ async fn a_notification_names_what_other_nodes_evict_on_sight() {
     let cached = other.dao::<Thing>().expect("declared").cached();
     let cached = cached.expect("lookups");
     let on_sight = || other.log_stats().expect("a log").evicted_on_sight;
-    // A node may not hear yet when it is there: the first notifications may be missed.
+    // A node may not listen yet when it has started: the first notifications may be missed.
     while on_sight() == 0 {
         assert!(clock.now() < deadline, "nothing is evicted on sight");
         let found = cached.select_by("code", "t1").await;

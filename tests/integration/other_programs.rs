@@ -1,4 +1,4 @@
-//! Writes by other programs: a node hears of them like of its own, on either database.
+//! Writes by other programs: a node sees them like its own, on either database.
 
 pub(crate) mod postgres;
 pub(crate) mod sqlite;

@@ -1,8 +1,8 @@
-//! A database file whose content was put back, and two nodes on it that have not heard of that:
-//! numbers are handed out again under the epoch of before.
+//! A database file whose content was put back, and two nodes on it that do not know that: numbers
+//! are handed out again in the same epoch.
 //!
 //! Each node has a thread of execution of its own, and runs only while the test says so: the reader
-//! has got to numbers that the file has lost, and the writer has not.
+//! has reached numbers that the file has lost, and the writer has not.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -88,7 +88,7 @@ struct PutBack {
 }
 
 impl PutBack {
-    /// A row, a copy of the file, and changes since that the reader alone has heard of.
+    /// A row, a copy of the file, and changes since then that only the reader has read.
     fn prepare() -> Self {
         let file = File::new();
         let (writer, reader) = (Frozen::start(&file), Frozen::start(&file));

@@ -326,7 +326,7 @@ async fn while_the_log_is_out_of_reach_a_later_position_is_not_reached_and_an_ea
 async fn a_write_after_a_crash_is_not_named_in_the_epoch_before() {
     let database = Server::shared().database().await;
     let store = Store::open(&database.url()).await.expect("a store");
-    // It hears of another epoch when it is asked, and not by itself.
+    // It notices another epoch only when it is asked.
     let node = Node::builder().store(store).log_poll(SOON);
     let node = node.entity::<Owner>().entity::<Thing>().start().await;
     let node = node.expect("a node");
@@ -397,7 +397,7 @@ async fn of_an_epoch_that_ends(sharing: Sharing) {
         assert_eq!((&*silent.node, silent.reason), (node.id(), Silence::Epoch));
     }
 
-    // Nothing older than they are is served, whatever became of them.
+    // Nothing older than they are is served, whatever happened to them.
     for receipt in [last, several, nothing] {
         let token = receipt.position().await.expect("a position");
         node.at_least(&token, SOON).await.expect("purged since");

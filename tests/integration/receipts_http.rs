@@ -214,7 +214,7 @@ async fn requests_wait_for_a_position_on_both_sides_and_a_made_up_one_is_refused
         proxy.send(Method::GET, "/", &twice, None).await.expect(400);
         let refused = admin.send(Method::GET, "/consumers", &twice[1..], None);
         assert_eq!(refused.await.expect(400).json()["code"], 11);
-        // What watches over the program is not held up by a position, nor refused for one.
+        // Monitoring is not held up by a position, nor refused because of one.
         let headers = [(AFTER, "abc")];
         admin
             .send(Method::GET, "/livez", &headers, None)

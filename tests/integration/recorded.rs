@@ -72,7 +72,7 @@ enum End {
     Rollback,
 }
 
-/// A node that reports the changes it hears of, and caches the price of tea.
+/// A node that reports the changes it receives, and caches the price of tea.
 struct Shop {
     node: Node,
     hears: mpsc::UnboundedReceiver<String>,

@@ -88,7 +88,7 @@ async fn a_cascade_on_one_node_tells_the_other_of_every_row() {
     );
 }
 
-/// The log goes on with numbers that the node has seen before, and nothing has told it yet.
+/// The log goes on with numbers that the node has seen before, and the node does not know that yet.
 #[tokio::test]
 async fn an_own_write_is_evicted_on_a_file_that_was_put_back_a_moment_ago() {
     let file = File::new();
@@ -156,7 +156,7 @@ async fn members(heard: &Heard<File>) -> Vec<String> {
     view.members.iter().map(|it| it.node.to_string()).collect()
 }
 
-/// A node that is not started after all is waited for by no receipt of the others.
+/// No receipt of the other nodes waits for a node that is not started after all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_fails_or_is_stopped_leaves_the_cluster() {
     let file = File::new();
@@ -191,8 +191,8 @@ async fn a_start_that_fails_or_is_stopped_leaves_the_cluster() {
     drop(open);
 }
 
-/// Not a test by itself: a node of another process. It says what it hears, and updates the row
-/// whose creation it hears of.
+/// Not a test by itself: a node of another process. It prints what it receives, and updates the row
+/// whose creation it receives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process() {
     let Ok(path) = std::env::var(VARIABLE) else {

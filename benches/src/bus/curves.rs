@@ -1,5 +1,4 @@
-//! How a post grows with what there is: per handler, per subscriber, and not at all with other
-//! channels.
+//! How the cost of a post grows: per handler, per subscriber, and not at all with other channels.
 
 use std::hint::black_box;
 

@@ -47,7 +47,7 @@ fn local() -> runtime::Runtime {
         .expect("a runtime needs nothing but memory")
 }
 
-/// A worker says the sum of a turn's numbers once it has seen as many as were posted.
+/// A worker reports the sum of a turn's numbers once it has seen as many as were posted.
 struct Tally {
     left: Cell<u64>,
     sum: Cell<u64>,

@@ -124,7 +124,7 @@ async fn write(flags: &Dao<Flag>, writes: usize) -> f64 {
     start.elapsed().as_nanos() as f64 / (writes as f64 * WRITERS as f64)
 }
 
-/// Hears of nothing.
+/// Ignores every commit.
 struct Deaf;
 
 impl ChangeSink for Deaf {

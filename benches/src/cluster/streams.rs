@@ -52,7 +52,7 @@ impl Sharers {
             tokio::task::yield_now().await;
         }
         let took = since(start);
-        // What comes of it is over before the next.
+        // Its effects are over before the next one.
         receipt.confirmed(PATIENCE).await.expect("both have it");
         took
     }

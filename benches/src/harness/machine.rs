@@ -27,7 +27,7 @@ pub fn peer_version(name: &str) -> Option<&'static str> {
     VERSIONS.get(name).map(String::as_str)
 }
 
-/// Packages of one name stand in the lock file in ascending order, so the last is the newest.
+/// Packages of one name are in the lock file in ascending order, so the last is the newest.
 fn versions(lock: &str) -> BTreeMap<String, String> {
     toml::from_str::<Lock>(lock)
         .map(|lock| {
@@ -42,14 +42,14 @@ fn versions(lock: &str) -> BTreeMap<String, String> {
 /// The processor of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// The model's name, as the kernel tells it.
+    /// The model's name, as the kernel reports it.
     pub model: String,
     /// How many threads run at once.
     pub cores: usize,
 }
 
 impl Machine {
-    /// Asks the kernel. What it does not tell is called unknown.
+    /// Asks the kernel. What it does not report is called unknown.
     #[must_use]
     pub fn this() -> Self {
         let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -30,7 +30,7 @@ pub(crate) trait Bounded {
 /// A contestant's name, and what makes its cache with room for a number of entries.
 pub(crate) type Entry = (&'static str, fn(usize) -> Box<dyn Bounded>);
 
-/// Everyone.
+/// All contestants.
 pub(crate) const CACHES: &[Entry] = &[
     ("tidings", |room| Box::new(Ours::new(room, 0))),
     // With an L1 on the thread that asks, for a tenth of what L2 has room for.

@@ -13,7 +13,7 @@
 //!   an L1; the most bytes that were live, and what the process grew by, in per cent of both
 //!   levels' bounds.
 //! - `stalled_source_loads`: a source hangs for ten seconds under 2,000 new keys a second; how many
-//!   loads were under way at once. `stalled_source_per_load`: the most bytes that were live, over
+//!   loads were in progress at once. `stalled_source_per_load`: the most bytes that were live, over
 //!   these; each has a caller that waits, in a task.
 //! - `hit_ratio_zipf_S_at_P`: 100,000 keys, a million look-ups, room for P per cent of the keys.
 //!

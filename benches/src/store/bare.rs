@@ -55,7 +55,7 @@ impl Bare {
     pub(super) async fn postgres(url: &str) -> Self {
         let pool = PgPoolOptions::new().max_connections(9);
         let pool = pool.connect(url).await.expect("the server");
-        // The triggers of a table hear of what its references take along, too.
+        // The triggers of a table also see the rows that its references take along.
         let cascades = "ALTER TABLE keys DROP CONSTRAINT keys_owner_fkey; \
              ALTER TABLE keys ADD FOREIGN KEY (owner) REFERENCES owners (id) ON DELETE CASCADE";
         let made = sqlx::raw_sql(cascades).execute(&pool).await;

@@ -1,4 +1,4 @@
-//! How changes reach the nodes of one database, and what is lost unnoticed: nothing.
+//! How changes reach the nodes of one database, and that nothing is lost unnoticed.
 
 use std::process::Command;
 

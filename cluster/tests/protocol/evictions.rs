@@ -101,7 +101,7 @@ async fn a_commit_of_an_ended_epoch_leaves_what_is_remembered_of_this_one() {
     node.heard.gaps(1).await;
     node.until_open().await;
 
-    // The tail hears of nothing while the commit is acknowledged and its key loaded again.
+    // The tail reads nothing while the commit is acknowledged and its key loaded again.
     log.down.store(true, Ordering::SeqCst);
     let bob = CacheKey::new("consumers", &["bob"]);
     let mark = write(&store, 2, "bob");
@@ -116,8 +116,7 @@ async fn a_commit_of_an_ended_epoch_leaves_what_is_remembered_of_this_one() {
     assert!(node.holds(&bob), "its eviction was made at the commit");
 }
 
-/// A commit that is cut by pages: its rows' records are asked for only where a handler hears of
-/// them.
+/// A commit that is cut by pages: its rows' records are asked for only if a handler receives them.
 #[tokio::test]
 async fn a_large_commit_costs_a_node_without_handlers_no_reads_of_its_rows() {
     let store = ModelStore::new(Form::Counted, 1);

@@ -89,7 +89,7 @@ impl Hinted {
         panic!("it is not confirmed within the pauses of 30 ms");
     }
 
-    /// How many wake-ups the nodes have heard of.
+    /// How many wake-ups the nodes have received.
     fn woken(&self) -> u64 {
         self.nodes
             .iter()
@@ -203,10 +203,10 @@ async fn a_report_makes_no_node_read_the_log_and_none_but_those_that_ask_look() 
     assert_eq!(confirmed.applied.len(), 8);
     settle().await;
 
-    // The question alone: a report wakes no one, or a receipt would cost their square.
+    // Only the question: if reports woke nodes, receipts would cost the square of their number.
     assert_eq!(hinted.woken() - woken, 7);
 
-    // One read each, for the question; a second one where it came while the first was under way.
+    // One read each, for the question; a second one if it came while the first was in progress.
     let after = hinted.reads();
     let reads: Vec<_> = before
         .iter()

@@ -40,7 +40,7 @@ async fn bounded(log: &Arc<Rigged>) -> (Node, ManualClock) {
     (node, clock)
 }
 
-/// Marks the row of the only member, as one does that has waited for it.
+/// Marks the row of the only member, as a node that has waited for it does.
 async fn give_up(log: &Rigged) {
     let rows = log.list().await.expect("rows");
     assert!(log.mark(&rows[0].id).await.expect("its row"));
@@ -87,7 +87,7 @@ async fn a_bounded_node_that_was_given_up_serves_from_no_level_until_it_is_back(
         }
     })
     .await;
-    // A moment later: it is told in the step that follows.
+    // A moment later: it learns of that in the next step.
     tokio::task::yield_now().await;
     assert!(!node.holds(&key("a")));
 
@@ -97,7 +97,7 @@ async fn a_bounded_node_that_was_given_up_serves_from_no_level_until_it_is_back(
     assert_eq!(node.heard.purges(), purges);
 }
 
-/// What is read over an earlier connection may be of a server that is no more.
+/// What is read over an earlier connection may come from a server that is gone.
 #[tokio::test]
 async fn at_a_gap_connections_are_closed_after_the_cursor_is_taken_and_before_the_purge() {
     let store = ModelStore::new(Form::Snapshot, 1);

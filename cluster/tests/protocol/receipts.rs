@@ -165,7 +165,7 @@ async fn a_report_that_is_far_behind_this_node_counts() {
     let confirmed = confirmed.expect("both have applied it");
     assert!(confirmed.applied.contains(&slow), "{confirmed:?}");
 
-    // What it reports is not what the log holds, of which as little is remembered.
+    // It reports a record that the log does not hold, and that this node does not remember either.
     let Position::Numbered { last, .. } = *applied.position() else {
         panic!("{applied:?}");
     };

@@ -133,7 +133,7 @@ pub(crate) struct Rigged {
     pub(crate) panics: AtomicBool,
     /// What is written is of entities that the node does not declare.
     pub(crate) undeclared: AtomicBool,
-    /// The records that come are such as the node cannot read.
+    /// The node cannot read the records that come.
     pub(crate) unreadable: AtomicBool,
     /// Joins are refused.
     pub(crate) full: AtomicBool,
@@ -149,7 +149,7 @@ pub(crate) struct Rigged {
     pub(crate) steps: Mutex<Vec<&'static str>>,
     /// A link for wake-ups is gone as soon as it is there.
     pub(crate) deaf: AtomicBool,
-    /// How often it was listened.
+    /// How often listening has begun.
     pub(crate) listened: AtomicUsize,
     /// How often the members were listed.
     pub(crate) lists: AtomicUsize,

@@ -1,5 +1,5 @@
-//! Wake-ups that name keys: what they evict on sight, and whose are believed. On a clock that the
-//! tests drive, so that nothing is read but what a wake-up asks for.
+//! Wake-ups that name keys: what they evict at once, and which of them are trusted. On a clock that
+//! the tests drive, so that nothing is read but what a wake-up asks for.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -22,7 +22,7 @@ use crate::rigged::{Node, Rigged, Surroundings, soon, write};
 const KEY: [u8; 32] = [1; 32];
 const POLL: Duration = Duration::from_secs(60);
 
-/// Two nodes, and something else that hears and sends what they do.
+/// Two nodes, and a third party that receives and sends the same wake-ups.
 struct Pair {
     store: ModelStore,
     stranger: MemoryLog,

@@ -1,4 +1,4 @@
-//! What those that watch the log are told of commits that are larger than what waits in memory.
+//! What watchers of the log receive of commits that exceed the items that wait in memory.
 
 use std::sync::{Arc, PoisonError, atomic::Ordering};
 
@@ -25,7 +25,8 @@ async fn watched(log: &Arc<Rigged>) -> Node {
     node
 }
 
-/// Waits until this much was told; returns the keys of the rows, in order, and the gaps.
+/// Waits until watchers have received this much; returns the keys of the rows, in order, and the
+/// gaps.
 async fn told(node: &Node, count: usize) -> (Vec<i64>, Vec<String>) {
     let all = || {
         node.heard
@@ -184,7 +185,7 @@ async fn a_row_that_a_commit_writes_on_many_pages_is_read_whole_once_or_twice() 
         let heard = log.told.swap(0, Ordering::SeqCst);
         assert!(heard <= WRITES, "{form:?}: handlers took {heard} records");
 
-        // A reader that comes back, and hears of it at its last record.
+        // A reader that returns, and receives the row at its last record.
         let mut replay = node.protocol.replay(Arc::clone(&log) as _, &Place(before));
         let mut told = Vec::new();
         loop {

@@ -95,7 +95,7 @@ async fn a_node_that_has_joined_again_serves_nothing_at_a_gap_that_follows() {
     assert!(node.load(&key(), "t").await);
 }
 
-/// A demand of before is none of the row that the node has now.
+/// An earlier demand is not addressed to the row that the node has now.
 #[tokio::test]
 async fn a_node_that_has_joined_again_reports_what_it_is_asked_for_from_then_on() {
     let store = ModelStore::new(Form::Snapshot, 1);
@@ -191,7 +191,7 @@ async fn capture_that_is_missing_is_a_gap_and_nothing_is_kept_until_it_is_back()
 }
 
 /// A commit that its node has named by an epoch that had ended: no one can tell where in the next
-/// epoch it lies, but all that was committed before the question covers it.
+/// epoch it is, but everything that was committed before the question covers it.
 #[tokio::test]
 async fn a_commit_named_by_an_ended_epoch_is_reached_once_what_is_there_is_applied() {
     for form in [Form::Counted, Form::Snapshot] {
@@ -204,7 +204,7 @@ async fn a_commit_named_by_an_ended_epoch_is_reached_once_what_is_there_is_appli
         node.heard.gaps(1).await;
         node.until_open().await;
 
-        // The node hears of nothing while another, which has not noticed, writes.
+        // The node learns nothing while another, which has not noticed, writes.
         assert!(node.load(&key(), "t").await);
         log.down.store(true, Ordering::SeqCst);
         let mark = write(&store, 2, "alice");

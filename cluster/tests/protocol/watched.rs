@@ -1,4 +1,4 @@
-//! What those that watch the log are told, beside the handlers.
+//! What watchers of the log receive, beside the handlers.
 
 use std::sync::{Arc, atomic::Ordering};
 

@@ -52,7 +52,7 @@ impl File {
         store.expect("a store")
     }
 
-    /// Runs SQL in Debian's `sqlite3`; what it says.
+    /// Runs SQL in Debian's `sqlite3`. Returns its output.
     pub(crate) fn sqlite3(&self, sql: &str) -> String {
         let done = Command::new("sqlite3")
             .args(["-bail", "-cmd", ".timeout 5000"])

@@ -1,4 +1,4 @@
-//! `tidings audit`: what is cached beside what the database holds.
+//! `tidings audit`: cached entries compared with the database.
 
 use std::{
     path::Path,
@@ -30,8 +30,8 @@ fn sqlite3(folder: &Path, sql: &str) {
     assert!(done.status.success(), "{}", text(&done.stderr));
 }
 
-/// A node that is alone with its database hears of its own writes alone: what another program
-/// changes in the file stays cached, and an audit finds it.
+/// A node that is alone with its database sees only its own writes: what another program changes in
+/// the file stays cached, and an audit finds it.
 #[test]
 fn an_audit_finds_what_another_program_has_changed_in_the_file_of_a_node_alone() {
     let folder = TempDir::new().expect("a folder");

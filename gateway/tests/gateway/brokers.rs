@@ -47,7 +47,7 @@ async fn nodes_are_woken_by_the_broker_and_go_on_without_it() {
     }
 }
 
-/// Whether a node says in all three places how the link is by which it is woken.
+/// Whether a node shows the state of its wake-ups in all three places.
 fn says(node: &Program, state: &str, woken: u8) -> bool {
     let metrics = get(node.admin, "/metrics", "");
     let links = ["/status", "/cluster"].map(|path| {

@@ -1,6 +1,6 @@
 //! Any bytes at the proxy side, and an upstream that behaves as the first of them say: nothing
 //! panics, nothing hangs, no header reaches the upstream in the gateway's name, and no request is
-//! executed more than once more.
+//! repeated more than once.
 //!
 //! The fuzz target `proxy_bytes` drives the same rig.
 

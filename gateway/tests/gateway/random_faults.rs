@@ -3,7 +3,7 @@
 //! crashes. No answer may be one that the [history](history) rules out, and at the end every node
 //! agrees with the database, and that with the history.
 //!
-//! `scripts/faults` runs it for minutes; what happens follows from its seed, what comes of it does
+//! `scripts/faults` runs it for minutes; what happens follows from its seed, and the outcome does
 //! not. Among the other tests it runs for a few seconds.
 
 // What happens. Must not know how it is done.

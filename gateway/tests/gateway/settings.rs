@@ -12,7 +12,7 @@ fn resolve(flags: &[&str], variables: &[(&str, &str)]) -> Result<Settings, Setti
     Settings::resolve(flags, &environment)
 }
 
-/// What is said about settings that are refused.
+/// The message about settings that are refused.
 #[track_caller]
 fn refused(flags: &[&str], variables: &[(&str, &str)]) -> String {
     match resolve(flags, variables).expect_err("these settings are wrong") {

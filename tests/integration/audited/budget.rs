@@ -50,7 +50,7 @@ async fn filled(clock: &ManualClock, rows: i64, settings: AuditSettings) -> (Nod
     (node, reads)
 }
 
-/// Lets whatever can go on do so.
+/// Lets every task run until it waits.
 async fn settle() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
@@ -97,7 +97,7 @@ async fn the_background_reads_as_its_budget_says_and_from_all_of_the_cache() {
     things.dao.hook(Arc::clone(&asked) as _);
     let begun = reads.0.load(Ordering::SeqCst);
     let mut seconds = 0;
-    // Eight turns of 60 reads, each of which begins at one of ten entries that chance chooses.
+    // Eight turns of 60 reads, each of which begins at a random one of ten entries.
     while reads.0.load(Ordering::SeqCst) < begun + 480 {
         clock.advance(SECOND);
         seconds += 1;

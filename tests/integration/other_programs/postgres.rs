@@ -1,4 +1,4 @@
-//! Writes by other programs on PostgreSQL: a node hears of them like of its own.
+//! Writes by other programs on PostgreSQL: a node sees them like its own.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! Writes by other programs to a database file: a node that keeps a log hears of them like of its
-//! own.
+//! Writes by other programs to a database file: a node that keeps a log sees them like its own.
 
 use std::{
     io::Write as _,

@@ -1,4 +1,4 @@
-//! What a node's handlers and watchers have heard, and what goes wrong in them, as a test says.
+//! What a node's handlers and watchers have received, and how they fail, as a test says.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -14,20 +14,20 @@ use tokio::sync::watch;
 
 use super::soon;
 
-/// What a node's handlers have heard, and how often it purged.
+/// What a node's handlers have received, and how often it purged.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     seen: watch::Sender<Seen>,
-    /// No handler hears of rows.
+    /// No handler receives rows.
     pub(crate) deaf: AtomicBool,
     /// The log is watched.
     pub(crate) watched: AtomicBool,
-    /// What those that watch were told, and whether they wait before they take more.
+    /// What the watchers received, and whether they wait before they take more.
     pub(crate) told: Mutex<Vec<Told>>,
     pub(crate) holds: watch::Sender<bool>,
     /// Handlers wait while it is true.
     pub(crate) held: watch::Sender<bool>,
-    /// Where the next thing that handlers hear of panics.
+    /// Where the next item for handlers panics.
     pub(crate) panics: Mutex<Option<Panics>>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum Panics {
     Reading,
     /// While the handlers are waited for.
     Handling,
-    /// In what is told of gaps.
+    /// In a handler of gaps.
     Gap,
     /// In the question whether anything listens.
     Listens,
@@ -50,7 +50,7 @@ struct Seen {
     changes: usize,
     gaps: Vec<Gap>,
     told: Vec<String>,
-    /// Under which an event was heard last.
+    /// The cause under which the last event was received.
     cause: Option<Cause>,
 }
 
@@ -61,7 +61,7 @@ impl Heard {
         seen.expect("the node is there").gaps.clone()
     }
 
-    /// Returns what those that watch were told, once it ends with this.
+    /// Returns what the watchers received, once it ends with this.
     pub(crate) async fn told_until(&self, last: &str) -> Vec<String> {
         let mut seen = self.seen.subscribe();
         let ends = |seen: &Seen| seen.told.last().is_some_and(|told| told == last);
@@ -69,7 +69,7 @@ impl Heard {
         seen.expect("the node is there").told.clone()
     }
 
-    /// Returns the cause under which an event was heard, once one was.
+    /// Returns the cause under which an event was received, once there was one.
     pub(crate) async fn cause(&self) -> Cause {
         let mut seen = self.seen.subscribe();
         let seen = soon(seen.wait_for(|seen| seen.cause.is_some())).await;
@@ -100,7 +100,7 @@ impl Observe for Heard {
 }
 
 impl Heard {
-    /// Panics if it is to do so here.
+    /// Panics if the test asks for it here.
     fn panic_at(&self, here: Panics) {
         let mut panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
         let now = panics.take_if(|at| *at == here);

@@ -1,4 +1,4 @@
-//! `tidings doctor`, and what the members' rows say of those who wrote them.
+//! `tidings doctor`, and what the members report in their rows.
 
 use std::path::Path;
 
@@ -149,7 +149,7 @@ async fn a_late_member_is_shown_with_its_last_report() {
     b.signal("CONT");
 }
 
-/// What a log is without that was made before members said these things of themselves.
+/// The columns that a log lacks if it was made before members reported these facts.
 const SAID: [&str; 5] = [
     "facts",
     "asked_at",

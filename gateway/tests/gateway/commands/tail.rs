@@ -8,7 +8,7 @@ use std::{
 use super::{err, folder, node, object, objects, out, run};
 use crate::process::{Program, command, post};
 
-/// Writes until a command that follows the changes has ended; what it said.
+/// Writes until a command that follows the changes has ended. Returns its output.
 async fn followed(program: &Program, prefix: &str, flags: &[&str]) -> Output {
     let admin = format!("http://{}", program.admin);
     let mut command = command(Path::new("/"), flags);

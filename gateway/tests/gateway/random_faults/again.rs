@@ -1,5 +1,5 @@
-//! A second publisher on the broker: it says again what it hears, once, some time later. So
-//! wake-ups are doubled, late, and out of order.
+//! A second publisher on the broker: it repeats each message that it receives, once, some time
+//! later. So wake-ups are duplicated, late, and out of order.
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
@@ -20,13 +20,13 @@ use tokio::{
 /// How late it is at most, in milliseconds.
 const LATEST: u64 = 1_500;
 
-/// How many messages wait to be said again; more are left out.
+/// How many messages wait to be repeated; more are left out.
 const MOST: usize = 1_024;
 
-/// A subject, and what was said on it.
+/// A subject, and the payload of a message on it.
 type Message = (Vec<u8>, Vec<u8>);
 
-/// Listens and repeats until it is aborted, also after the broker was killed.
+/// Listens and repeats until it is aborted, even after the broker was killed.
 pub(super) async fn say_again(port: u16, protocol: Protocol, seed: u64) {
     let (clock, chance) = (SystemClock::new(), Arc::new(SeededEntropy::new(seed)));
     loop {

@@ -45,7 +45,7 @@ pub(super) enum Trouble {
     Delay,
     /// Every other of its connections is slow.
     Uneven,
-    /// The server's ends of its connections are gone, and the node is not told.
+    /// The server's ends of its connections are gone, without notice to the node.
     HalfOpen,
     /// Nothing passes, mostly for longer than the bound.
     BlackHole,
@@ -95,7 +95,7 @@ pub(super) const BROKER: &[Deed] = &[
 pub(super) const LONG: &[Deed] = &[Deed::Outlive];
 
 impl Trouble {
-    /// Draws what becomes of the link, and for how long.
+    /// Draws the state of the link, and for how long.
     pub(super) fn draw(self, chance: &SeededEntropy) -> (Link, Duration) {
         let millis = |least: u64, more: u64| Duration::from_millis(least + chance.below(more));
         match self {

@@ -25,12 +25,12 @@ use crate::{
 /// How long the log keeps records: the shortest that is allowed.
 const RETENTION: &str = "10s";
 
-/// How long a server that is told not to wait for the disk lets commits wait at most, but for what
-/// the machine adds; by its documentation three times `wal_writer_delay`.
+/// How long a server that does not wait for the disk lets commits wait at most, plus what the
+/// machine adds; by its documentation three times `wal_writer_delay`.
 pub(super) const UNSAFE: Duration = Duration::from_secs(5);
 const WRITER_DELAY: &str = "wal_writer_delay=1s";
 
-/// The variable that names to a node the rule that it leaves out, where it was built for that.
+/// The variable that tells a node which rule to leave out, if it was built for that.
 const WITHOUT_RULE: &str = "WITHOUT_RULE";
 
 /// Whether the database says that a commit is done before it is on the disk.
@@ -68,7 +68,7 @@ enum Place {
     Sqlite(tempfile::TempDir),
 }
 
-/// A broker, to which each node has a link of its own, and one that says again what it hears.
+/// A broker, to which each node has a link of its own, and a publisher that repeats messages.
 struct Carrier {
     broker: Mutex<Broker>,
     links: Vec<Proxy>,
@@ -133,7 +133,7 @@ impl Engine {
         }
     }
 
-    /// Starts a node that serves for a time what it has not proven.
+    /// Starts a node with a bound on staleness.
     pub(super) fn node(&self, node: usize, bound: &str) -> Program {
         let (url, name) = (self.url(node), format!("n{node}"));
         let cluster = match (&self.carrier, &self.place) {
@@ -230,7 +230,7 @@ impl Engine {
         }
     }
 
-    /// What a crash empties; none if the server does not answer.
+    /// What a crash empties; `None` if the server does not answer.
     fn volatile(&self) -> Option<String> {
         self.sql("select coalesce((select id::text from tidings.epoch_volatile), '')")
     }
@@ -320,7 +320,7 @@ impl Engine {
         }
     }
 
-    /// Keeps what the database has now; none if it is busy.
+    /// Keeps what the database has now; `None` if it is busy.
     pub(super) fn back_up(&self) -> Option<()> {
         let Place::Sqlite(folder) = &self.place else {
             return None;
@@ -386,7 +386,7 @@ impl Engine {
         panic!("the database does not answer");
     }
 
-    /// Asks the server beside the nodes; none if it does not answer.
+    /// Asks the server beside the nodes; `None` if it does not answer.
     fn sql(&self, sql: &str) -> Option<String> {
         let Place::Postgres { database, .. } = &self.place else {
             return None;

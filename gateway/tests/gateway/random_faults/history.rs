@@ -294,9 +294,9 @@ impl History {
     }
 }
 
-/// Notes that a database may have lost the last write that was answered, where that of a later one
-/// was not: what it has now tells nothing of it, since it may be due to either. From then on both
-/// states are possible, for good, as they are from the later one on.
+/// Notes that a database may have lost the last answered write, if a later one was not answered:
+/// what it has now says nothing about the loss, since it may be due to either write. From then on
+/// both states stay possible, as they do from the later write on.
 fn may_have_lost(writes: &mut Vec<Write>, since: Tick, from: Tick) {
     let later = writes.len() - 1;
     let Some(before) = writes[..later].last().map(|last| last.state.other()) else {

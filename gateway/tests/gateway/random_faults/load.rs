@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Where the proxy and the admin side of a node are; none while it is down.
 type Addresses = Option<(SocketAddr, SocketAddr)>;
 
-/// What the clients and the one who does the deeds share.
+/// The state that the clients share with the test that does the deeds.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) history: History,
@@ -87,7 +87,7 @@ pub(super) enum NotWritten {
     Lost,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 enum Asked {
     Answer(String),
     /// No one listened.
@@ -130,7 +130,7 @@ impl World {
         !*waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Lets some time pass, also after the load has ended.
+    /// Lets some time pass, even after the load has ended.
     pub(super) fn passes(&self, time: Duration) {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.ends.wait_timeout_while(ended, time, |_| true));
@@ -142,7 +142,7 @@ impl World {
         self.ends.notify_all();
     }
 
-    /// Waits until no write is under way, and lets none begin while what is returned lives.
+    /// Waits until no write is in progress, and lets none begin while the guard lives.
     pub(super) fn hold_writers(&self) -> RwLockWriteGuard<'_, ()> {
         self.writing.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -299,12 +299,12 @@ impl World {
         slots.flat_map(|(writer, slot)| of(writer, slot)).collect()
     }
 
-    /// Asks one node for one key; none without an answer.
+    /// Asks one node for one key; `None` without an answer.
     pub(super) fn state_on(&self, node: usize, key: &str) -> Option<Read> {
         self.read(node, key, None)
     }
 
-    /// Asks one node for one key and nothing older than a write; none without an answer.
+    /// Asks one node for one key and nothing older than a write; `None` without an answer.
     fn read(&self, node: usize, key: &str, after: Option<(Position, Tick)>) -> Option<Read> {
         let (proxy, _) = self.addresses(node)?;
         let mut headers = format!("apikey: {key}\r\n");

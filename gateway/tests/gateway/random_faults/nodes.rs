@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Nodes<'a> {
     engine: &'a Engine,
     world: &'a World,
-    /// How long each serves what it has not proven.
+    /// The bound on staleness of each.
     bound: &'a str,
     running: Vec<Option<Program>>,
 }
@@ -159,8 +159,8 @@ impl<'a> Nodes<'a> {
     }
 
     /// Stops a node for as long as something takes. Returns whether it was stopped to the end: the
-    /// system lets it go on where what has started the run, a shell, ends at that moment and leaves
-    /// the group of its processes to itself.
+    /// system lets it go on if the shell that has started the run ends at that moment and orphans
+    /// the group of its processes.
     fn stopped(&self, node: usize, meanwhile: impl FnOnce()) -> bool {
         self.get(node).signal("STOP");
         self.world.cuts_off(Some(node));
