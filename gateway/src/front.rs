@@ -30,7 +30,7 @@ enum Phase {
 
 /// Announces the phases of one side; dropping it starts the drain.
 #[derive(Debug)]
-pub(crate) struct Director {
+pub(crate) struct PhaseSender {
     phase: watch::Sender<Phase>,
     /// Never carries anything: it ends when the last task has dropped its sender.
     ended: mpsc::Receiver<Infallible>,
@@ -38,49 +38,49 @@ pub(crate) struct Director {
     running: Option<mpsc::Sender<Infallible>>,
 }
 
-/// Gives tasks their [`Cue`]. Holding this does not delay a drain: `init_worker` hooks live as long
-/// as their node.
+/// Makes a [`PhaseReceiver`] for each task. Holding this does not delay a drain: `init_worker`
+/// hooks live as long as their node.
 #[derive(Clone, Debug)]
-pub(crate) struct Cues {
+pub(crate) struct PhaseReceivers {
     phase: watch::Receiver<Phase>,
     running: mpsc::WeakSender<Infallible>,
 }
 
-/// A task's end of the [`Director`].
+/// Receives the phases, for one task. A drain waits until all of these are dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Cue {
+pub(crate) struct PhaseReceiver {
     phase: watch::Receiver<Phase>,
     _running: mpsc::Sender<Infallible>,
 }
 
-/// Makes a director and what its tasks get their cues from.
-pub(crate) fn direction() -> (Director, Cues) {
-    let (director, phase) = watch::channel(Phase::Starting);
+/// Makes a sender of phases, and the source of receivers for its tasks.
+pub(crate) fn phases() -> (PhaseSender, PhaseReceivers) {
+    let (sender, phase) = watch::channel(Phase::Starting);
     let (running, ended) = mpsc::channel(1);
-    let cues = Cues {
+    let phases = PhaseReceivers {
         phase,
         running: running.downgrade(),
     };
 
-    let director = Director {
-        phase: director,
+    let sender = PhaseSender {
+        phase: sender,
         ended,
         running: Some(running),
     };
-    (director, cues)
+    (sender, phases)
 }
 
-impl Cues {
-    /// Returns a task's cue; `None` once the end has begun.
-    pub(crate) fn cue(&self) -> Option<Cue> {
-        Some(Cue {
+impl PhaseReceivers {
+    /// Returns a receiver for a task; `None` once the drain has begun.
+    pub(crate) fn receiver(&self) -> Option<PhaseReceiver> {
+        Some(PhaseReceiver {
             phase: self.phase.clone(),
             _running: self.running.upgrade()?,
         })
     }
 }
 
-impl Director {
+impl PhaseSender {
     /// Lets the tasks accept: everything has started.
     pub(crate) fn serve(&self) {
         self.phase.send_replace(Phase::Serving);
@@ -99,7 +99,7 @@ impl Director {
     }
 }
 
-impl Cue {
+impl PhaseReceiver {
     /// Resolves when everything has started; `false` if it never will.
     async fn started(&mut self) -> bool {
         let phase = self.phase.wait_for(|phase| *phase != Phase::Starting).await;
@@ -107,14 +107,14 @@ impl Cue {
     }
 
     async fn stopped(&mut self) {
-        // An error means that the director is gone, which also ends everything.
+        // An error means that the sender is gone, which also ends everything.
         let _ = self
             .phase
             .wait_for(|phase| matches!(phase, Phase::Draining(_)))
             .await;
     }
 
-    /// Returns the deadline of running requests; now if the director is gone.
+    /// Returns the deadline of running requests; now if the sender is gone.
     fn deadline(&self) -> Instant {
         match *self.phase.borrow() {
             Phase::Draining(until) => until,
@@ -129,9 +129,9 @@ pub(crate) async fn serve_proxy(
     proxy: Rc<Proxy>,
     counts: Arc<WorkerCounts>,
     limits: Limits,
-    mut cue: Cue,
+    mut phases: PhaseReceiver,
 ) {
-    if !cue.started().await {
+    if !phases.started().await {
         return;
     }
 
@@ -164,9 +164,9 @@ pub(crate) async fn serve_proxy(
     };
 
     acceptor
-        .run(cue.stopped(), take, || connections.shed_idle())
+        .run(phases.stopped(), take, || connections.shed_idle())
         .await;
-    end(&connections, cue.deadline(), "proxy").await;
+    end(&connections, phases.deadline(), "proxy").await;
     watch.abort();
 }
 
@@ -177,11 +177,11 @@ pub(crate) fn serve_admin(
     router: axum::Router,
     imprint: Imprint,
     limits: Limits,
-    mut cue: Cue,
+    mut phases: PhaseReceiver,
 ) -> impl Future<Output = ()> + Send {
     let connections = Connections::new(limits.clone());
     async move {
-        if !cue.started().await {
+        if !phases.started().await {
             return;
         }
 
@@ -221,9 +221,9 @@ pub(crate) fn serve_admin(
             tokio::spawn(serve(io, service, limits.clone(), registered));
         };
         acceptor
-            .run(cue.stopped(), take, || connections.shed_idle())
+            .run(phases.stopped(), take, || connections.shed_idle())
             .await;
-        end(&connections, cue.deadline(), side).await;
+        end(&connections, phases.deadline(), side).await;
         watch.abort();
     }
 }

@@ -28,7 +28,7 @@ use self::{
 use crate::{
     Consumer, Plugin, Settings,
     counts::Counts,
-    front::{self, Director},
+    front::{self, PhaseSender},
     live::Live,
     log::{Log, Sink},
     plugin::Plugins,
@@ -72,9 +72,9 @@ pub struct Gateway {
     admin: SocketAddr,
     status: Option<SocketAddr>,
     readiness: Readiness,
-    proxies: Director,
-    admins: Director,
-    statuses: Director,
+    proxies: PhaseSender,
+    admins: PhaseSender,
+    statuses: PhaseSender,
     drain_timeout: Duration,
     live: LiveSettings,
     log: Option<Log>,
@@ -299,10 +299,10 @@ impl GatewayBuilder {
 
         // Before the database is opened, so that probes see a program that is starting.
         let started: Arc<OnceLock<Node>> = Arc::default();
-        let (statuses, status_cues) = front::direction();
+        let (statuses, status_phases) = front::phases();
         let pages =
             tidings_admin::status_router(Arc::clone(&started), readiness.clone(), metrics.clone());
-        let status = serve_status(pages, &settings, &status_cues)?;
+        let status = serve_status(pages, &settings, &status_phases)?;
         statuses.serve();
 
         let store = tokio::select! {
@@ -322,12 +322,12 @@ impl GatewayBuilder {
             "starting"
         );
 
-        let (proxies, cues) = front::direction();
+        let (proxies, phases) = front::phases();
         let shared = Shared {
             settings: Arc::new(settings.clone()),
             plugins,
             listeners,
-            cues,
+            phases,
             counts,
             seats,
             sink,
@@ -356,9 +356,9 @@ impl GatewayBuilder {
         let options = admin_options(&settings)
             .readiness(readiness.clone())
             .metrics(metrics);
-        let (admins, admin_cues) = front::direction();
+        let (admins, admin_phases) = front::phases();
         let router = tidings_admin::router(node.clone(), options);
-        let served = serve_router("admin", admin, router, node.id(), &settings, &admin_cues);
+        let served = serve_router("admin", admin, router, node.id(), &settings, &admin_phases);
         ended_unless(&node, served.map(Some)).await?;
 
         admins.serve();

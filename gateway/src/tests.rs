@@ -38,7 +38,7 @@ const NEVER: Duration = Duration::from_secs(20);
 
 struct Front {
     address: SocketAddr,
-    director: front::Director,
+    phases: front::PhaseSender,
     drain_timeout: Duration,
 }
 
@@ -54,8 +54,8 @@ impl Front {
             .chain(flags);
         let settings = Settings::resolve(flags, &Environment::empty()).expect("allowed settings");
         let listener = Listener::bind("proxy", settings.proxy_listen).expect("a free port");
-        let (director, cues) = front::direction();
-        let cue = cues.cue().expect("the end has not begun");
+        let (sender, phases) = front::phases();
+        let phases = phases.receiver().expect("the end has not begun");
         let address = listener.address();
         let most = settings.limits.max_connections;
         let acceptor = Acceptor::new(listener, Seats::new(1, most), 0).expect("an event loop");
@@ -69,19 +69,17 @@ impl Front {
         };
         let proxy = Rc::new(Proxy::new(place, plugins, &settings));
         let limits = settings.limits.clone();
-        tokio::task::spawn_local(front::serve_proxy(acceptor, proxy, counts, limits, cue));
-        director.serve();
+        tokio::task::spawn_local(front::serve_proxy(acceptor, proxy, counts, limits, phases));
+        sender.serve();
         Self {
             address,
-            director,
+            phases: sender,
             drain_timeout: settings.limits.drain_timeout,
         }
     }
 
     async fn drain(&mut self) {
-        self.director
-            .drain(Instant::now() + self.drain_timeout)
-            .await;
+        self.phases.drain(Instant::now() + self.drain_timeout).await;
     }
 
     async fn client(&self) -> Raw {

@@ -14,7 +14,7 @@ use crate::{
     Acl, Consumer, KeyAuthCredential, Settings,
     counts::Counts,
     descriptors, digest,
-    front::{self, Cues},
+    front::{self, PhaseReceivers},
     log::Sink,
     server::{Acceptor, Imprint, Listener, Seats},
     settings::{Cluster, KeyStorage},
@@ -34,14 +34,14 @@ pub(super) fn metrics(
     Metrics::new().publish(move || counts.publish(seats.open(), most, sink.lost()))
 }
 
-/// Serves a router on a listener, from the moment its director lets it accept.
+/// Serves a router on a listener, once its phase lets it accept.
 pub(super) fn serve_router(
     side: &'static str,
     listener: Listener,
     router: axum::Router,
     node_id: &str,
     settings: &Settings,
-    cues: &Cues,
+    phases: &PhaseReceivers,
 ) -> Result<(), StartError> {
     let seats = Seats::new(1, descriptors::admin_connections());
     let acceptor = Acceptor::new(listener, seats, 0)
@@ -49,10 +49,10 @@ pub(super) fn serve_router(
     let imprint = admin_imprint(node_id);
     let limits = settings.limits.clone();
 
-    // Its director has not begun to drain, so there is a cue.
-    if let Some(cue) = cues.cue() {
+    // The drain has not begun, so there is a receiver.
+    if let Some(phases) = phases.receiver() {
         tokio::spawn(front::serve_admin(
-            side, acceptor, router, imprint, limits, cue,
+            side, acceptor, router, imprint, limits, phases,
         ));
     }
 
@@ -63,14 +63,14 @@ pub(super) fn serve_router(
 pub(super) fn serve_status(
     pages: axum::Router,
     settings: &Settings,
-    cues: &Cues,
+    phases: &PhaseReceivers,
 ) -> Result<Option<SocketAddr>, StartError> {
     let Some(address) = settings.status_listen else {
         return Ok(None);
     };
     let listener = Listener::bind("status", address)?;
     let address = listener.address();
-    serve_router("status", listener, pages, "", settings, cues)?;
+    serve_router("status", listener, pages, "", settings, phases)?;
     Ok(Some(address))
 }
 

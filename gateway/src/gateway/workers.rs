@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use crate::{
     Settings,
     counts::Counts,
-    front::{self, Cues},
+    front::{self, PhaseReceivers},
     log::Sink,
     plugin::Plugins,
     proxy::{AccessLog, After, Place, Proxy},
@@ -34,7 +34,7 @@ pub(super) struct Shared {
     pub(super) settings: Arc<Settings>,
     pub(super) plugins: Plugins,
     pub(super) listeners: Listeners,
-    pub(super) cues: Cues,
+    pub(super) phases: PhaseReceivers,
     pub(super) counts: Arc<Counts>,
     pub(super) seats: Arc<Seats>,
     pub(super) sink: Sink,
@@ -53,7 +53,7 @@ impl Shared {
             .and_then(Option::take)
             .ok_or("this worker has no listener")?;
         let acceptor = Acceptor::new(listener, Arc::clone(&self.seats), worker.id())?;
-        let cue = self.cues.cue().ok_or("the gateway has stopped")?;
+        let phases = self.phases.receiver().ok_or("the gateway has stopped")?;
         let counts = self
             .counts
             .worker(worker.id())
@@ -73,7 +73,7 @@ impl Shared {
         let plugins = self.plugins.init_worker(worker)?;
         let proxy = Rc::new(Proxy::new(place, plugins, &self.settings));
         let limits = self.settings.limits.clone();
-        worker.spawn_local(front::serve_proxy(acceptor, proxy, counts, limits, cue));
+        worker.spawn_local(front::serve_proxy(acceptor, proxy, counts, limits, phases));
 
         Ok(())
     }
