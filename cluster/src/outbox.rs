@@ -23,13 +23,13 @@ const RECEIPTS: usize = 65_536;
 /// Records that are on their way to the log, in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    waiting: Mutex<VecDeque<Letter>>,
+    waiting: Mutex<VecDeque<Outgoing>>,
     filled: Notify,
 }
 
 /// One of them, and the callers that wait for its mark.
 #[derive(Debug)]
-pub(crate) struct Letter {
+pub(crate) struct Outgoing {
     pub(crate) eviction: Eviction,
     /// The number under which this node has evicted itself.
     pub(crate) number: u64,
@@ -38,14 +38,14 @@ pub(crate) struct Letter {
 
 impl Outbox {
     /// Queues a record. Returns the records that now stand for several, by id and number.
-    pub(crate) fn push(&self, letter: Letter, id: impl Fn() -> Uuid) -> Vec<(Uuid, u64)> {
+    pub(crate) fn push(&self, outgoing: Outgoing, id: impl Fn() -> Uuid) -> Vec<(Uuid, u64)> {
         let mut waiting = self.waiting.lock();
-        waiting.push_back(letter);
+        waiting.push_back(outgoing);
 
         let (mut folded, mut ended) = (Vec::new(), Vec::new());
         if waiting.len() > WAITING {
             (*waiting, ended) = fold(std::mem::take(&mut *waiting), id);
-            let of = |letter: &Letter| (letter.eviction.id, letter.number);
+            let of = |outgoing: &Outgoing| (outgoing.eviction.id, outgoing.number);
             folded = waiting.iter().map(of).collect();
         }
         drop(waiting);
@@ -59,8 +59,8 @@ impl Outbox {
     pub(crate) async fn first(&self) -> Eviction {
         loop {
             let filled = self.filled.notified();
-            if let Some(letter) = self.waiting.lock().front() {
-                return letter.eviction.clone();
+            if let Some(outgoing) = self.waiting.lock().front() {
+                return outgoing.eviction.clone();
             }
             filled.await;
         }
@@ -68,7 +68,7 @@ impl Outbox {
 
     /// Takes out the record that was sent. `None` if it was folded into another in the meantime;
     /// that one is sent too.
-    pub(crate) fn sent(&self, id: Uuid) -> Option<Letter> {
+    pub(crate) fn sent(&self, id: Uuid) -> Option<Outgoing> {
         let mut waiting = self.waiting.lock();
         let is_first = waiting.front().is_some_and(|first| first.eviction.id == id);
         if is_first { waiting.pop_front() } else { None }
@@ -93,24 +93,30 @@ impl Outbox {
 /// Replaces many records with one for each cache. It is applied under the lowest of their numbers,
 /// which keeps the most of what was reloaded since. Also returns the receipts that end.
 fn fold(
-    letters: VecDeque<Letter>,
+    records: VecDeque<Outgoing>,
     id: impl Fn() -> Uuid,
-) -> (VecDeque<Letter>, Vec<oneshot::Sender<Mark>>) {
-    let mut caches: BTreeMap<Arc<str>, Letter> = BTreeMap::new();
-    for letter in letters {
-        match caches.get_mut(&letter.eviction.cache) {
+) -> (VecDeque<Outgoing>, Vec<oneshot::Sender<Mark>>) {
+    let mut caches: BTreeMap<Arc<str>, Outgoing> = BTreeMap::new();
+    for outgoing in records {
+        match caches.get_mut(&outgoing.eviction.cache) {
             Some(folded) => {
-                folded.number = folded.number.min(letter.number);
-                folded.sent.extend(letter.sent);
+                folded.number = folded.number.min(outgoing.number);
+                folded.sent.extend(outgoing.sent);
             }
             None => {
                 let eviction = Eviction {
                     id: id(),
                     target: EvictionTarget::All,
-                    ..letter.eviction
+                    ..outgoing.eviction
                 };
                 let cache = Arc::clone(&eviction.cache);
-                caches.insert(cache, Letter { eviction, ..letter });
+                caches.insert(
+                    cache,
+                    Outgoing {
+                        eviction,
+                        ..outgoing
+                    },
+                );
             }
         }
     }
@@ -130,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    fn letter(id: u128, cache: &str, number: u64) -> Letter {
+    fn outgoing(id: u128, cache: &str, number: u64) -> Outgoing {
         let eviction = Eviction {
             id: Uuid::from_u128(id),
             origin: None,
@@ -138,7 +144,7 @@ mod tests {
             target: EvictionTarget::Keys(Vec::new()),
         };
         let sent = Vec::new();
-        Letter {
+        Outgoing {
             eviction,
             number,
             sent,
@@ -148,16 +154,16 @@ mod tests {
     /// Queues a record that a receipt waits for.
     fn push(outbox: &Outbox, number: u64) -> oneshot::Receiver<Mark> {
         let (sender, receipt) = oneshot::channel();
-        let mut letter = letter(number.into(), "a", number);
-        letter.sent.push(sender);
-        outbox.push(letter, || Uuid::from_u128(u128::MAX));
+        let mut outgoing = outgoing(number.into(), "a", number);
+        outgoing.sent.push(sender);
+        outbox.push(outgoing, || Uuid::from_u128(u128::MAX));
         receipt
     }
 
     /// Returns how many receipts the outbox holds.
     fn receipts(outbox: &Outbox) -> usize {
         let waiting = outbox.waiting.lock();
-        waiting.iter().map(|letter| letter.sent.len()).sum()
+        waiting.iter().map(|outgoing| outgoing.sent.len()).sum()
     }
 
     #[test]
@@ -194,8 +200,8 @@ mod tests {
     fn a_record_that_is_too_large_becomes_one_for_its_whole_cache() {
         let outbox = Outbox::default();
         let no_other = || unreachable!("nothing is folded");
-        outbox.push(letter(1, "a", 1), no_other);
-        outbox.push(letter(2, "a", 2), no_other);
+        outbox.push(outgoing(1, "a", 1), no_other);
+        outbox.push(outgoing(2, "a", 2), no_other);
         outbox.shorten(Uuid::from_u128(1));
         let [first, second] = [1, 2].map(|id| {
             let sent = outbox.sent(Uuid::from_u128(id)).expect("in line");
@@ -213,11 +219,11 @@ mod tests {
             let cache = if number.is_multiple_of(2) { "a" } else { "b" };
             assert!(
                 outbox
-                    .push(letter(number.into(), cache, number), whole)
+                    .push(outgoing(number.into(), cache, number), whole)
                     .is_empty()
             );
         }
-        let folded = outbox.push(letter(0, "a", 9_999), whole);
+        let folded = outbox.push(outgoing(0, "a", 9_999), whole);
         assert_eq!(folded, [(whole(), 2), (whole(), 1)]);
         let first = outbox.sent(whole()).expect("one for each cache");
         assert_eq!(

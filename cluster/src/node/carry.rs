@@ -20,7 +20,7 @@ use tidings_core::{
 use tokio::sync::oneshot;
 
 use super::shared::{Shared, count};
-use crate::outbox::Letter;
+use crate::outbox::Outgoing;
 
 /// Carries a cache's invalidations to the other nodes. Given to the cache when it is built
 /// ([`CacheBuilder::propagate`](tidings_cache::CacheBuilder::propagate)), and to the protocol.
@@ -126,12 +126,12 @@ impl Shared {
 
         self.own.lock().remember(eviction.id, number);
         let (sender, receiver) = oneshot::channel();
-        let letter = Letter {
+        let outgoing = Outgoing {
             eviction,
             number,
             sent: vec![sender],
         };
-        let folded = self.outbox.push(letter, || self.entropy.uuid());
+        let folded = self.outbox.push(outgoing, || self.entropy.uuid());
         for (id, number) in folded {
             self.own.lock().remember(id, number);
         }
@@ -147,8 +147,8 @@ impl Shared {
             match self.log.append(Appended::Evict(eviction)).await {
                 Ok(mark) => {
                     count(&self.counters.written);
-                    let letter = self.outbox.sent(id);
-                    for sender in letter.into_iter().flat_map(|letter| letter.sent) {
+                    let outgoing = self.outbox.sent(id);
+                    for sender in outgoing.into_iter().flat_map(|outgoing| outgoing.sent) {
                         let _ = sender.send(mark); // its receiver may have given up
                     }
                     self.log.wake(Wake::Look);
