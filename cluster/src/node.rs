@@ -35,7 +35,7 @@ pub(crate) mod carry;
 mod groups;
 
 // Reads what did not fit into a queue. Must not know what is done with it.
-mod again;
+mod catch_up;
 
 // Passes the contents of the log to its watchers. Must not know the tail.
 pub(crate) mod tell;

@@ -19,7 +19,7 @@ use tidings_core::{
 };
 
 use super::{
-    again::Again,
+    catch_up::CatchUp,
     groups::{AT_ONCE, Found, GroupName, Met, group_of, row_of},
     guard::{Panicked, caught, caught_async},
     shared::{PurgeCause, Shared},
@@ -316,9 +316,9 @@ impl Dispatcher {
     /// Reads from the log what did not fit into the queue, until it is where the tail is.
     async fn read_again(&mut self, cursor: Cursor, episode: Episode) {
         let shared = Arc::clone(&self.shared);
-        let mut again = Again::new(&shared, &shared.queue, cursor, episode);
+        let mut catch_up = CatchUp::new(&shared, &shared.queue, cursor, episode);
         loop {
-            let mut page = match again.next().await {
+            let mut page = match catch_up.next().await {
                 Ok(page) => page,
                 Err(gap) => return self.skip(gap, episode).await,
             };
@@ -336,7 +336,7 @@ impl Dispatcher {
             let cursor = page.cursor.clone();
             shared.applied.set(cursor.clone());
 
-            match again.passed(page) {
+            match catch_up.passed(page) {
                 CaughtUp::NotYet => {}
                 CaughtUp::Restarted => return,
                 CaughtUp::Here(after) => {

@@ -15,7 +15,7 @@ use tidings_core::log::{
 };
 
 use super::{
-    again::Again,
+    catch_up::CatchUp,
     groups::{AT_ONCE, Found, Met, group_of, row_of},
     guard::{Panicked, caught_async},
     shared::Shared,
@@ -73,9 +73,9 @@ impl Shared {
     /// Reads from the log what did not fit into memory, and passes it on until it is where the tail
     /// is, or no one watches any more.
     async fn tell_again(&self, cursor: Cursor, episode: Episode, met: &mut Met) {
-        let mut again = Again::new(self, &self.watch, cursor, episode);
+        let mut catch_up = CatchUp::new(self, &self.watch, cursor, episode);
         loop {
-            let page = match again.next().await {
+            let page = match catch_up.next().await {
                 Ok(page) => page,
                 Err(gap) => {
                     if self.watch.skip(episode).is_some() {
@@ -104,7 +104,7 @@ impl Shared {
                 }
             }
 
-            match again.passed(page) {
+            match catch_up.passed(page) {
                 CaughtUp::NotYet => {}
                 CaughtUp::Restarted | CaughtUp::Here(_) => return,
             }

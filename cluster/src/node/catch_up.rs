@@ -1,5 +1,5 @@
-//! [`Again`]: reads from the log what did not fit into a queue, page by page, until it is where the
-//! tail is.
+//! [`CatchUp`]: reads from the log what did not fit into a queue, page by page, until it is where
+//! the tail is.
 
 use tidings_core::{
     Chain,
@@ -10,7 +10,7 @@ use super::shared::Shared;
 use crate::queue::{CaughtUp, Episode, Pages, Pushed, Queue};
 
 /// A task that is behind the tail.
-pub(super) struct Again<'a> {
+pub(super) struct CatchUp<'a> {
     shared: &'a Shared,
     queue: &'a Queue,
     cursor: Cursor,
@@ -28,7 +28,7 @@ pub(super) struct Page {
     extent: Extent,
 }
 
-impl<'a> Again<'a> {
+impl<'a> CatchUp<'a> {
     pub(super) fn new(
         shared: &'a Shared,
         queue: &'a Queue,
