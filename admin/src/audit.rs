@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use axum::response::Response;
 use http::{Method, StatusCode};
 
-/// What a write did; an extension of the answer until it is logged.
+/// The log's entry for a write; an extension of the answer until it is logged.
 #[derive(Clone, Debug)]
-pub(crate) struct Deed {
+pub(crate) struct AuditEntry {
     /// The target of the write: an entity, or the cache.
     pub(crate) what: String,
     /// The primary key of the row; `None` if there was none.
@@ -25,8 +25,8 @@ pub(crate) struct Deed {
 struct Logged;
 
 /// Attaches the entry of a write to the answer to it.
-pub(crate) fn note(mut response: Response, deed: Deed) -> Response {
-    response.extensions_mut().insert(deed);
+pub(crate) fn note(mut response: Response, entry: AuditEntry) -> Response {
+    response.extensions_mut().insert(entry);
     response
 }
 
@@ -48,8 +48,8 @@ pub(crate) fn log(
     let from = from.map_or_else(|| "unknown".to_owned(), |from| from.to_string());
     let status = response.status().as_u16();
 
-    match response.extensions_mut().remove::<Deed>() {
-        Some(Deed { what, row, fields }) => tracing::info!(
+    match response.extensions_mut().remove::<AuditEntry>() {
+        Some(AuditEntry { what, row, fields }) => tracing::info!(
             target: "tidings::audit",
             request, %method, what, row = row.as_deref().unwrap_or("none"), fields = fields.join(","), from, status,
             "an admin write"

@@ -12,7 +12,7 @@ use tidings::{AuditError, Node};
 
 use crate::{
     Readiness, Unready, answer,
-    audit::{self, Deed},
+    audit::{self, AuditEntry},
     problem::{Kind, Problem},
 };
 
@@ -41,10 +41,10 @@ pub(crate) async fn run(
         "bound_seconds": found.bound.map(seconds),
         "skipped": found.skipped,
     });
-    let deed = Deed {
+    let entry = AuditEntry {
         what: "audit of the cache".to_owned(),
         row: None,
         fields: Vec::new(),
     };
-    Ok(audit::note(answer::json(StatusCode::OK, &body), deed))
+    Ok(audit::note(answer::json(StatusCode::OK, &body), entry))
 }

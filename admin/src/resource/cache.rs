@@ -12,7 +12,7 @@ use tidings::{
 use super::cluster;
 use crate::{
     AdminOptions, answer,
-    audit::{self, Deed},
+    audit::{self, AuditEntry},
     problem::Problem,
     request::query::{self, Query},
     rows::seal::Seal,
@@ -90,14 +90,14 @@ pub(crate) async fn invalidate(node: &Node, key: &str, query: &Query) -> Result<
 
     // Only the entity is logged: the rest of a key may be a secret.
     let entity = key.as_str().split([':', '@']).next().unwrap_or_default();
-    let deed = deed(format!("cache of {entity}"));
+    let entry = audit_entry(format!("cache of {entity}"));
     if is_cluster {
         cluster::evict(node, EvictionTarget::Keys(vec![key])).await?;
     } else {
         node.cache().invalidate_local(&key);
     }
 
-    Ok(audit::note(answer::no_content(), deed))
+    Ok(audit::note(answer::no_content(), entry))
 }
 
 /// Evicts everything.
@@ -107,11 +107,14 @@ pub(crate) async fn purge(node: &Node, query: &Query) -> Result<Response, Proble
     } else {
         node.cache().purge_local();
     }
-    Ok(audit::note(answer::no_content(), deed("cache".to_owned())))
+    Ok(audit::note(
+        answer::no_content(),
+        audit_entry("cache".to_owned()),
+    ))
 }
 
-fn deed(what: String) -> Deed {
-    Deed {
+fn audit_entry(what: String) -> AuditEntry {
+    AuditEntry {
         what,
         row: None,
         fields: Vec::new(),

@@ -16,7 +16,7 @@ use tidings::{
 
 use crate::{
     answer,
-    audit::{self, Deed},
+    audit::{self, AuditEntry},
     problem::{Kind, Problem},
 };
 
@@ -89,12 +89,12 @@ pub(crate) async fn remove(node: &Node, name: &str) -> Result<Response, Problem>
         let removed = cluster.remove_member(name).await;
         removed.map_err(|error| unavailable(Chain(&error)))?;
     }
-    let deed = Deed {
+    let entry = AuditEntry {
         what: format!("member {name} of the cluster"),
         row: None,
         fields: Vec::new(),
     };
-    Ok(audit::note(answer::no_content(), deed))
+    Ok(audit::note(answer::no_content(), entry))
 }
 
 /// Probes every node through the log.
@@ -114,12 +114,12 @@ pub(crate) async fn probe(node: &Node, timeout: Duration) -> Result<Response, Pr
     });
     let nodes: Map<String, Json> = nodes.collect();
     let body = json!({ "position": probed.position.as_str(), "nodes": nodes });
-    let deed = Deed {
+    let entry = AuditEntry {
         what: "probe of the cluster".to_owned(),
         row: None,
         fields: Vec::new(),
     };
-    Ok(audit::note(answer::json(StatusCode::OK, &body), deed))
+    Ok(audit::note(answer::json(StatusCode::OK, &body), entry))
 }
 
 /// Evicts on every node: on this one at once, and on the others by a record, which is in the log

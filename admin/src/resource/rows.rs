@@ -10,7 +10,7 @@ use tidings::{
 
 use crate::{
     AdminOptions, answer,
-    audit::{self, Deed},
+    audit::{self, AuditEntry},
     problem::Problem,
     request::{
         body,
@@ -94,7 +94,7 @@ pub(crate) async fn collection(
         let row = rows.insert(patch).await?;
         let made = answer::json(StatusCode::CREATED, &rows.to_json(&row, &plain));
         let made = answer::tagged(made, &rows.tag(&row).quoted());
-        return Ok(audit::note(made, deed(rows, Some(&row), fields)));
+        return Ok(audit::note(made, audit_entry(rows, Some(&row), fields)));
     }
 
     let paging = input.query.paging(rows.schema())?;
@@ -134,8 +134,8 @@ pub(crate) async fn item(
         }
         Method::DELETE => {
             let row = rows.delete(item, &condition).await?;
-            let deed = deed(rows, row.as_ref(), Vec::new());
-            return Ok(audit::note(answer::no_content(), deed));
+            let entry = audit_entry(rows, row.as_ref(), Vec::new());
+            return Ok(audit::note(answer::no_content(), entry));
         }
         _ => {
             let row = found(rows.find(item).await?)?;
@@ -144,7 +144,7 @@ pub(crate) async fn item(
     };
     let written = answer::json(StatusCode::OK, &rows.to_json(&row, &plain));
     let written = answer::tagged(written, &rows.tag(&row).quoted());
-    Ok(audit::note(written, deed(rows, Some(&row), fields)))
+    Ok(audit::note(written, audit_entry(rows, Some(&row), fields)))
 }
 
 /// Answers with a row, unless the client has it already.
@@ -159,9 +159,9 @@ fn shown(rows: &Rows, row: &Row, condition: &Condition) -> Result<Response, Prob
 }
 
 /// Returns the description of a write for the log.
-fn deed(rows: &Rows, row: Option<&Row>, fields: Vec<String>) -> Deed {
+fn audit_entry(rows: &Rows, row: Option<&Row>, fields: Vec<String>) -> AuditEntry {
     let schema = rows.schema();
-    Deed {
+    AuditEntry {
         what: schema.name().to_owned(),
         row: row.map(|row| schema.shown_key(&schema.key_of(row)).to_text()),
         fields,
