@@ -12,7 +12,7 @@ use tidings_core::log::{Cursor, Gap, GapReason, Mark, Place, Position};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    feed::{Back, Entry, Feed, FeedChange, FeedGap, Glob, SEATS, Seat, Sequence, Taken},
+    feed::{Back, Entry, Feed, FeedChange, FeedGap, Glob, MAX_WATCHERS, Sequence, Taken, Watcher},
     node::Node,
     positions::Started,
     token::{Origin, Token, TokenError},
@@ -124,8 +124,8 @@ pub enum Fed {
 pub struct ChangeFeed {
     options: ChangeFeedOptions,
     feed: Feed,
-    seat: Seat,
-    /// Entries read from the log, to be delivered before those of the seat: a page at most, which
+    watcher: Watcher,
+    /// Entries read from the log, to be delivered before those of the ring: a page at most, which
     /// few feeds hold at once.
     ready: VecDeque<Entry>,
     replay: Option<Replay>,
@@ -182,8 +182,8 @@ impl Node {
         let shared = self.shared();
         let feed = shared.feed.clone();
 
-        // Before the log is asked: what is committed from here on comes over the seat.
-        let seat = feed.ring().sit().ok_or(TooManyFeeds(SEATS))?;
+        // Before the log is asked: what is committed from here on comes from the ring.
+        let watcher = feed.ring().subscribe().ok_or(TooManyFeeds(MAX_WATCHERS))?;
         let replay = match (&shared.following, &options.after) {
             (Some(following), Some(start)) => {
                 let history = Arc::clone(following.history());
@@ -192,7 +192,7 @@ impl Node {
             _ => None,
         };
         if replay.is_some() {
-            seat.step_aside();
+            watcher.step_aside();
         }
 
         let mut made = ChangeFeed {
@@ -202,7 +202,7 @@ impl Node {
             },
             options,
             feed,
-            seat,
+            watcher,
             ready: VecDeque::new(),
             replay,
             stop: shared.stop.clone(),
@@ -319,7 +319,7 @@ impl ChangeFeed {
             return;
         }
 
-        match self.seat.take() {
+        match self.watcher.take() {
             Taken::Entry(entry) if self.is_told(&entry) => {}
             Taken::Entry(entry) => self.ready.push_back(entry),
             Taken::Missed(missed, gap) => {
@@ -327,7 +327,7 @@ impl ChangeFeed {
                 let overflow = FeedGap::overflow(missed);
                 self.ready.push_back(Entry::Gap(overflow));
             }
-            Taken::Nothing => self.seat.filled().await,
+            Taken::Nothing => self.watcher.filled().await,
         }
     }
 
@@ -345,8 +345,8 @@ impl ChangeFeed {
     /// Continues with the node's own changes, since the log has no more. If some of these have been
     /// dropped from the ring in the meantime, the log is read on for them.
     fn go_live(&mut self) {
-        if self.seat.has_missed() {
-            let gap = self.seat.pass_over();
+        if self.watcher.has_missed() {
+            let gap = self.watcher.pass_over();
             self.ready.extend(gap.map(Entry::Gap));
         } else {
             self.stage = Stage::Live;
@@ -375,7 +375,7 @@ impl ChangeFeed {
         let Place(cursor) = &start.place;
         let (reason, missed) = match cursor.position() {
             Position::Counted(number) if cursor.epoch() == self.feed.epoch() => {
-                match self.seat.back_to(Sequence(*number)) {
+                match self.watcher.back_to(Sequence(*number)) {
                     Ok(()) => return,
                     Err(Back::Gone(missed)) => (GapReason::Trimmed, Some(missed)),
                     Err(Back::NeverWas) => (GapReason::LostTail, None),
@@ -405,7 +405,7 @@ mod tests {
         let feed = Feed::new("a", Keeps::WhileWatched, clock);
         let mut comes_back = ChangeFeed {
             options: ChangeFeedOptions::new(),
-            seat: feed.ring().sit().expect("a free seat"),
+            watcher: feed.ring().subscribe().expect("room for a watcher"),
             feed: feed.clone(),
             ready: VecDeque::new(),
             replay: None,
@@ -419,7 +419,7 @@ mod tests {
         for _ in 0..5 {
             feed.posted("test", "large", &large);
         }
-        assert!(comes_back.seat.has_missed());
+        assert!(comes_back.watcher.has_missed());
 
         comes_back.go_live();
         assert_eq!(comes_back.stage, Stage::Replaying, "the log is read on");
@@ -429,7 +429,7 @@ mod tests {
             "{told:?}"
         );
         assert!(comes_back.ready.is_empty());
-        assert!(matches!(comes_back.seat.take(), Taken::Nothing));
+        assert!(matches!(comes_back.watcher.take(), Taken::Nothing));
         comes_back.go_live();
         assert_eq!(comes_back.stage, Stage::Live);
     }

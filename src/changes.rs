@@ -309,7 +309,7 @@ mod tests {
         let hook = Arc::clone(&heard);
         let on_gap = move |gap: &Gap| hook.lock().expect("a list").push(gap.clone());
         changes.gaps = Gaps::new(vec![Arc::new(on_gap)], None);
-        let mut seat = changes.feed.ring().sit().expect("a free seat");
+        let mut watcher = changes.feed.ring().subscribe().expect("room for a watcher");
         let cached = known_to_handlers(&changes);
         let mut set = set();
         set.touched = set.changes.drain(..).map(|it| it.schema).collect();
@@ -318,7 +318,7 @@ mod tests {
         assert!(!cached());
         assert_eq!(changes.channels.counts.snapshot().untold, 1);
         let gap = Gap::of_entity(GapReason::Overflow, "things");
-        let told = seat.take();
+        let told = watcher.take();
         assert!(
             matches!(&told, Taken::Entry(Entry::Gap(told)) if *told.gap() == gap),
             "{told:?}"

@@ -36,7 +36,7 @@ use uuid::Uuid;
 pub(crate) use self::{
     change::Draft,
     readers::Sequence,
-    ring::{Back, Entry, Keeps, Ring, SEATS, Seat, Taken},
+    ring::{Back, Entry, Keeps, MAX_WATCHERS, Ring, Taken, Watcher},
 };
 pub use self::{
     change::{FeedChange, FeedGap},

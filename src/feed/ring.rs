@@ -22,7 +22,7 @@ const MOST: usize = 4_096;
 /// How much memory they take at most; a single entry always fits.
 const MOST_BYTES: usize = 4 << 20;
 /// How many may watch at a time.
-pub(crate) const SEATS: usize = 64;
+pub(crate) const MAX_WATCHERS: usize = 64;
 
 /// One entry of the ring.
 #[derive(Clone, Debug)]
@@ -111,9 +111,9 @@ impl State {
     }
 }
 
-/// A watcher's place in the ring; released when dropped.
+/// A watcher of the ring; its place is released when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct Watcher {
     ring: Arc<Ring>,
     id: ReaderId,
     next: watch::Receiver<Sequence>,
@@ -141,7 +141,7 @@ impl Ring {
     }
 
     /// Returns how many watchers there are.
-    pub(crate) fn seats(&self) -> usize {
+    pub(crate) fn watchers(&self) -> usize {
         self.state().readers.len()
     }
 
@@ -221,10 +221,10 @@ impl Ring {
         self.next.send_replace(Sequence(number.0 + 1));
     }
 
-    /// Takes a seat at the next entry; none is free beyond [`SEATS`].
-    pub(crate) fn sit(self: &Arc<Self>) -> Option<Seat> {
+    /// Adds a watcher at the next entry; `None` if there are [`MAX_WATCHERS`] already.
+    pub(crate) fn subscribe(self: &Arc<Self>) -> Option<Watcher> {
         let mut state = self.state();
-        if state.readers.len() >= SEATS {
+        if state.readers.len() >= MAX_WATCHERS {
             return None;
         }
 
@@ -233,7 +233,7 @@ impl Ring {
         let id = state.readers.add(end);
         drop(state);
 
-        Some(Seat {
+        Some(Watcher {
             ring: Arc::clone(self),
             id,
             next: self.next.subscribe(),
@@ -241,7 +241,7 @@ impl Ring {
     }
 }
 
-impl Seat {
+impl Watcher {
     /// Returns the next entry, without waiting.
     pub(crate) fn take(&mut self) -> Taken {
         let mut state = self.ring.state();
@@ -315,7 +315,7 @@ impl Seat {
     }
 }
 
-/// Why a seat cannot go back to an entry.
+/// Why a watcher cannot go back to an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Back {
     /// It was dropped; this many entries are missing up to the oldest that is kept.
@@ -324,7 +324,7 @@ pub(crate) enum Back {
     NeverWas,
 }
 
-impl Drop for Seat {
+impl Drop for Watcher {
     fn drop(&mut self) {
         let mut state = self.ring.state();
         state.readers.remove(self.id);
@@ -361,17 +361,17 @@ mod tests {
         ring.push(|next| draft.at(place(next), None).into());
     }
 
-    fn taken(seat: &mut Seat) -> String {
-        match seat.take() {
+    fn taken(watcher: &mut Watcher) -> String {
+        match watcher.take() {
             Taken::Entry(Entry::Change(change)) => change.place().0.to_string(),
             other => format!("{other:?}"),
         }
     }
 
     #[test]
-    fn a_slow_seat_is_told_how_much_it_has_missed_and_holds_nothing() {
+    fn a_slow_watcher_is_told_how_much_it_has_missed_and_holds_nothing() {
         let ring = Ring::new(Keeps::WhileWatched);
-        let mut slow = ring.sit().expect("a free seat");
+        let mut slow = ring.subscribe().expect("room for a watcher");
         for _ in 0..MOST + 7 {
             push(&ring, "1");
         }
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn entries_are_bounded_in_bytes_too() {
         let ring = Ring::new(Keeps::WhileWatched);
-        let _seat = ring.sit().expect("a free seat");
+        let _watcher = ring.subscribe().expect("room for a watcher");
         let large = format!("\"{}\"", "x".repeat(MOST_BYTES / 3));
         for _ in 0..10 {
             push(&ring, &large);
@@ -398,8 +398,11 @@ mod tests {
     #[test]
     fn room_is_made_once_those_that_keep_up_have_read_and_others_wait_half_a_second() {
         let (ring, clock) = (Ring::new(Keeps::WhileWatched), ManualClock::new());
-        let (mut quick, mut slow) = (ring.sit().expect("free"), ring.sit().expect("free"));
-        let aside = ring.sit().expect("free");
+        let (mut quick, mut slow) = (
+            ring.subscribe().expect("free"),
+            ring.subscribe().expect("free"),
+        );
+        let aside = ring.subscribe().expect("free");
         aside.step_aside();
         let gap = Entry::Gap(FeedGap::new(Gap::of_all(GapReason::Epoch), None));
         for _ in 0..MOST {
@@ -436,7 +439,7 @@ mod tests {
     #[test]
     fn a_gap_that_has_made_room_is_told_nevertheless() {
         let ring = Ring::new(Keeps::WhileWatched);
-        let mut slow = ring.sit().expect("a free seat");
+        let mut slow = ring.subscribe().expect("room for a watcher");
         let gap = FeedGap::new(Gap::of_all(GapReason::Epoch), None);
         ring.push(|_| Entry::Gap(gap.clone()));
         for _ in 0..MOST {
@@ -446,33 +449,33 @@ mod tests {
     }
 
     #[test]
-    fn seats_are_bounded_and_what_no_one_watches_is_not_kept() {
+    fn watchers_are_bounded_and_what_no_one_watches_is_not_kept() {
         let ring = Ring::new(Keeps::WhileWatched);
-        let seats: Vec<_> = (0..SEATS).map(|_| ring.sit()).collect();
-        assert!(seats.iter().all(Option::is_some) && ring.sit().is_none());
+        let watchers: Vec<_> = (0..MAX_WATCHERS).map(|_| ring.subscribe()).collect();
+        assert!(watchers.iter().all(Option::is_some) && ring.subscribe().is_none());
         push(&ring, "1");
-        drop(seats);
+        drop(watchers);
         assert!(!ring.is_watched() && ring.state().entries.is_empty());
-        let mut seat = ring.sit().expect("a free seat");
-        assert!(seat.filled().now_or_never().is_none());
+        let mut watcher = ring.subscribe().expect("room for a watcher");
+        assert!(watcher.filled().now_or_never().is_none());
         push(&ring, "2");
-        assert!(seat.filled().now_or_never().is_some() && taken(&mut seat).ends_with(".2"));
+        assert!(watcher.filled().now_or_never().is_some() && taken(&mut watcher).ends_with(".2"));
     }
 
     #[test]
-    fn a_seat_goes_back_to_what_is_kept_and_to_nothing_else() {
+    fn a_watcher_goes_back_to_what_is_kept_and_to_nothing_else() {
         let ring = Ring::new(Keeps::OnceWatched);
         ring.pass(3);
-        drop(ring.sit());
+        drop(ring.subscribe());
         push(&ring, "4");
         push(&ring, "5");
-        let mut seat = ring.sit().expect("a free seat");
-        assert_eq!(seat.back_to(Sequence(2)), Err(Back::Gone(1)));
-        assert_eq!(seat.back_to(Sequence(6)), Err(Back::NeverWas));
-        assert!(matches!(seat.take(), Taken::Nothing));
-        assert_eq!(seat.back_to(Sequence(4)), Ok(()));
-        assert!(taken(&mut seat).ends_with(".5"));
-        assert_eq!(seat.back_to(Sequence(3)), Ok(()));
-        assert!(seat.pass_over().is_none() && matches!(seat.take(), Taken::Nothing));
+        let mut watcher = ring.subscribe().expect("room for a watcher");
+        assert_eq!(watcher.back_to(Sequence(2)), Err(Back::Gone(1)));
+        assert_eq!(watcher.back_to(Sequence(6)), Err(Back::NeverWas));
+        assert!(matches!(watcher.take(), Taken::Nothing));
+        assert_eq!(watcher.back_to(Sequence(4)), Ok(()));
+        assert!(taken(&mut watcher).ends_with(".5"));
+        assert_eq!(watcher.back_to(Sequence(3)), Ok(()));
+        assert!(watcher.pass_over().is_none() && matches!(watcher.take(), Taken::Nothing));
     }
 }

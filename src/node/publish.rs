@@ -82,7 +82,7 @@ impl Node {
             "Changes that feeds were too slow to read; each such feed got a gap"
         );
         let ring = self.shared.feed.ring();
-        gauge!("tidings_change_feeds").set(ring.seats() as f64);
+        gauge!("tidings_change_feeds").set(ring.watchers() as f64);
         counter!("tidings_change_feeds_missed_total").absolute(ring.missed());
     }
 
