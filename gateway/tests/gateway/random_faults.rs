@@ -6,8 +6,8 @@
 //! `scripts/faults` runs it for minutes; what happens follows from its seed, and the outcome does
 //! not. Among the other tests it runs for a few seconds.
 
-// What happens. Must not know how it is done.
-mod deeds;
+// The faults. Must not know how they are injected.
+mod faults;
 
 // What was written and read, and what was impossible. Must not know how it came about.
 mod history;
@@ -15,15 +15,13 @@ mod history;
 // Clients.
 mod load;
 
-// The time of day.
-
 // A second publisher.
 mod again;
 
 // Where the nodes meet.
 mod engine;
 
-// The nodes, and every deed.
+// The nodes, and how each fault is injected.
 mod nodes;
 
 use std::{
@@ -42,8 +40,8 @@ use tidings_testkit::Link;
 use tidings_testkit::Protocol;
 
 use self::{
-    deeds::Deed,
     engine::{Commits, Engine},
+    faults::Fault,
     history::{Reach, State},
     load::{NODES, World},
     nodes::Nodes,
@@ -72,7 +70,7 @@ fn number(variable: &str, default: u64) -> u64 {
     text.map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// Runs the load and the deeds, then checks that everything came to rest. Nodes that leave out a
+/// Runs the load and the faults, then checks that everything came to rest. Nodes that leave out a
 /// rule must be noticed instead.
 async fn run(engine: Engine, name: &str) {
     let seed = number("TIDINGS_FAULTS_SEED", 1);
@@ -80,12 +78,12 @@ async fn run(engine: Engine, name: &str) {
     let world = World::new(BOUND);
     let bound = std::env::var("TIDINGS_FAULTS_NODE_BOUND").unwrap_or(NODE_BOUND.to_owned());
     let mut nodes = Nodes::all(&engine, &world, &bound);
-    let mut all = engine.deeds();
+    let mut all = engine.faults();
     if time >= LONG {
-        all.extend_from_slice(deeds::LONG);
+        all.extend_from_slice(faults::LONG);
     }
 
-    let mut deeds: BTreeMap<Deed, u32> = BTreeMap::new();
+    let mut faults: BTreeMap<Fault, u32> = BTreeMap::new();
     let begun = world.clock.now();
     std::thread::scope(|scope| {
         let world = &world;
@@ -98,7 +96,7 @@ async fn run(engine: Engine, name: &str) {
             scope.spawn(move || world.read_on(WRITERS, seed));
         }
 
-        // A deed that fails must end the load, too.
+        // An injection that fails must end the load, too.
         let done = catch_unwind(AssertUnwindSafe(|| {
             let chance = SeededEntropy::new(seed);
             let until = begun.plus(time);
@@ -107,11 +105,11 @@ async fn run(engine: Engine, name: &str) {
                 && !noticed()
                 && world.goes_on_after(Duration::from_millis(300 + chance.below(1_200)))
             {
-                let deed = all[chance.below(all.len() as u64) as usize];
-                *deeds.entry(deed).or_default() += 1;
+                let fault = all[chance.below(all.len() as u64) as usize];
+                *faults.entry(fault).or_default() += 1;
                 let from = world.clock.now();
-                let node = nodes.suffer(deed, &chance);
-                println!("{deed:?} n{node} from {from:?} to {:?}", world.clock.now());
+                let node = nodes.inject(fault, &chance);
+                println!("{fault:?} n{node} from {from:?} to {:?}", world.clock.now());
             }
         }));
         world.end();
@@ -125,7 +123,7 @@ async fn run(engine: Engine, name: &str) {
     let counts = &world.counts;
     println!(
         "{name}, seed {seed}, {took:?}: {:?} writes ({:?} confirmed by all, {:?} without an answer, \
-         {:?} lost in crashes), {:?} reads checked ({:?} without an answer), deeds {deeds:?} \
+         {:?} lost in crashes), {:?} reads checked ({:?} without an answer), faults {faults:?} \
          ({:?} outlived the log), {count} violations",
         counts.writes,
         counts.confirmed,

@@ -78,8 +78,8 @@ impl Drop for End<'_> {
     }
 }
 
-/// Runs a deed while one node writes and another reads. Returns how many keys were asked for.
-async fn under_load(writer: &Program, reader: &Program, deed: impl AsyncFnOnce()) -> usize {
+/// Injects a fault while one node writes and another reads. Returns how many keys were asked for.
+async fn under_load(writer: &Program, reader: &Program, fault: impl AsyncFnOnce()) -> usize {
     let (asked, end) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (written_to, read_from) = (writer.admin, reader.proxy);
     std::thread::scope(|scope| {
@@ -94,13 +94,13 @@ async fn under_load(writer: &Program, reader: &Program, deed: impl AsyncFnOnce()
                 }
             }
         });
-        // A deed that fails must end them too.
+        // An injection that fails must end them too.
         let _end = End(&end);
         let runtime = tokio::runtime::Handle::current();
         tokio::task::block_in_place(|| {
             runtime.block_on(async {
                 until("some keys", || asked.load(Ordering::SeqCst) >= KEYS).await;
-                deed().await;
+                fault().await;
             });
         });
     });

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::{
     again::say_again,
-    deeds::{self, Deed},
+    faults::{self, Fault},
     load::{NODES, World},
 };
 use crate::{
@@ -160,20 +160,20 @@ impl Engine {
     }
 
     /// What may happen here, some of it more often than the rest.
-    pub(super) fn deeds(&self) -> Vec<Deed> {
+    pub(super) fn faults(&self) -> Vec<Fault> {
         let of_place = match &self.place {
             Place::Postgres {
                 commits: Commits::Synchronous,
                 ..
-            } => vec![deeds::POSTGRES],
+            } => vec![faults::POSTGRES],
             Place::Postgres {
                 commits: Commits::Asynchronous,
                 ..
-            } => vec![deeds::POSTGRES, deeds::CRASHES],
-            Place::Sqlite(_) => vec![deeds::SQLITE],
+            } => vec![faults::POSTGRES, faults::CRASHES],
+            Place::Sqlite(_) => vec![faults::SQLITE],
         };
-        let of_carrier = self.carrier.as_ref().map(|_| deeds::BROKER);
-        let all = [deeds::NODES_ALONE].into_iter().chain(of_place);
+        let of_carrier = self.carrier.as_ref().map(|_| faults::BROKER);
+        let all = [faults::NODES_ALONE].into_iter().chain(of_place);
         all.chain(of_carrier).flatten().copied().collect()
     }
 

@@ -32,7 +32,7 @@ const STEADY: usize = 0;
 /// How long the keys of that writer are left alone.
 const REST: Duration = Duration::from_secs(2);
 
-/// How many keys are given up at most for each deed, because the answer to a write was lost.
+/// How many keys are given up at most for each fault, because the answer to a write was lost.
 const GIVEN_UP: u64 = 8;
 
 /// The least number that is too many.
@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// Where the proxy and the admin side of a node are; none while it is down.
 type Addresses = Option<(SocketAddr, SocketAddr)>;
 
-/// The state that the clients share with the test that does the deeds.
+/// The state that the clients share with the test that injects the faults.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) history: History,
@@ -69,7 +69,7 @@ pub(super) struct Counts {
     pub(super) lost: AtomicU64,
     pub(super) reads: AtomicU64,
     pub(super) unanswered: AtomicU64,
-    pub(super) deeds: AtomicU64,
+    pub(super) faults: AtomicU64,
     /// Nodes that were stopped for longer than the log keeps records.
     pub(super) outlived: AtomicU64,
 }
@@ -243,8 +243,8 @@ impl World {
                 Err(NotWritten::Lost) => {
                     count(&self.counts.unanswered_writes);
                     let lost = self.counts.unanswered_writes.load(Ordering::Relaxed);
-                    let deeds = self.counts.deeds.load(Ordering::Relaxed);
-                    if lost > (GIVEN_UP * deeds).max(GIVEN_UP_AT_LEAST) {
+                    let faults = self.counts.faults.load(Ordering::Relaxed);
+                    if lost > (GIVEN_UP * faults).max(GIVEN_UP_AT_LEAST) {
                         self.history
                             .violated("too many answers were lost".to_owned());
                         return self.end();

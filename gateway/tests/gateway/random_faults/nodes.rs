@@ -12,8 +12,8 @@ use tidings::{
 use tidings_testkit::Link;
 
 use super::{
-    deeds::Deed,
     engine::{Commits, Engine, Extent, UNSAFE},
+    faults::Fault,
     load::{NODES, World, count},
 };
 use crate::{
@@ -69,13 +69,13 @@ impl<'a> Nodes<'a> {
         self.running[node].as_ref().expect("it runs")
     }
 
-    /// Does one deed, and waits as long as it takes. Returns the node that it was drawn for, to
+    /// Injects one fault, and waits until it is over. Returns the node that it was drawn for, to
     /// which something has happened unless it happened to all.
-    pub(super) fn suffer(&mut self, deed: Deed, chance: &SeededEntropy) -> usize {
+    pub(super) fn inject(&mut self, fault: Fault, chance: &SeededEntropy) -> usize {
         let node = chance.below(NODES as u64) as usize;
-        count(&self.world.counts.deeds);
-        match deed {
-            Deed::Kill => {
+        count(&self.world.counts.faults);
+        match fault {
+            Fault::Kill => {
                 self.get(node).signal("KILL");
                 self.world.is_at(node, None);
                 drop(self.running[node].take());
@@ -83,19 +83,19 @@ impl<'a> Nodes<'a> {
                     .goes_on_after(Duration::from_millis(chance.below(1_500)));
                 self.start(node);
             }
-            Deed::Restart => self.restart(node),
-            Deed::Stop => {
+            Fault::Restart => self.restart(node),
+            Fault::Stop => {
                 let time = Duration::from_millis(200 + chance.below(2_500));
                 self.stopped(node, || {
                     self.world.goes_on_after(time);
                 });
             }
-            Deed::Outlive => self.outlive(node),
-            Deed::Jump => {
+            Fault::Outlive => self.outlive(node),
+            Fault::Jump => {
                 self.engine.walls().jump(node, chance);
             }
-            Deed::Cut => self.engine.cut(),
-            Deed::Crash => {
+            Fault::Cut => self.engine.cut(),
+            Fault::Crash => {
                 let before = self.world.clock.now();
                 if self.engine.commits() == Commits::Asynchronous {
                     self.world.history.may_lose();
@@ -109,8 +109,8 @@ impl<'a> Nodes<'a> {
                     self.take_stock(before, earlier(before, UNSAFE));
                 }
             }
-            Deed::Bounce => self.engine.bounce(),
-            Deed::Recreate => match chance.below(2) {
+            Fault::Bounce => self.engine.bounce(),
+            Fault::Recreate => match chance.below(2) {
                 0 => self.engine.recreate(),
                 // What this node has not read goes with the log.
                 _ => {
@@ -121,8 +121,8 @@ impl<'a> Nodes<'a> {
                     });
                 }
             },
-            Deed::PutBack => self.put_back(chance),
-            Deed::Link(trouble) => {
+            Fault::PutBack => self.put_back(chance),
+            Fault::Link(trouble) => {
                 let (link, time) = trouble.draw(chance);
                 self.engine.link(node, link);
                 self.world.cuts_off(Some(node));
@@ -130,13 +130,13 @@ impl<'a> Nodes<'a> {
                 self.engine.link(node, Link::Open);
                 self.world.cuts_off(None);
             }
-            Deed::BrokerDown => {
+            Fault::BrokerDown => {
                 let time = Duration::from_millis(200 + chance.below(3_000));
                 self.engine.broker_down(|| {
                     self.world.goes_on_after(time);
                 });
             }
-            Deed::BrokerLink(trouble) => {
+            Fault::BrokerLink(trouble) => {
                 let (link, time) = trouble.draw(chance);
                 self.engine.broker_link(node, link);
                 self.world.goes_on_after(time);

@@ -1,13 +1,13 @@
-//! What happens to the nodes, to where they meet, and to what wakes them.
+//! The faults of the nodes, of the place where they meet, and of the broker that wakes them.
 
 use std::time::Duration;
 
 use tidings::core::entropy::{Entropy as _, SeededEntropy};
 use tidings_testkit::Link;
 
-/// What happens.
+/// A fault that is injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Deed {
+pub(super) enum Fault {
     /// A node is killed, and started again.
     Kill,
     /// A node is told to end, ends in order, and is started again.
@@ -52,47 +52,47 @@ pub(super) enum Trouble {
 }
 
 /// Of every engine.
-pub(super) const NODES_ALONE: &[Deed] = &[
-    Deed::Kill,
-    Deed::Kill,
-    Deed::Restart,
-    Deed::Restart,
-    Deed::Stop,
-    Deed::Stop,
-    Deed::Jump,
-    Deed::Jump,
+pub(super) const NODES_ALONE: &[Fault] = &[
+    Fault::Kill,
+    Fault::Kill,
+    Fault::Restart,
+    Fault::Restart,
+    Fault::Stop,
+    Fault::Stop,
+    Fault::Jump,
+    Fault::Jump,
 ];
 
-pub(super) const POSTGRES: &[Deed] = &[
-    Deed::Cut,
-    Deed::Crash,
-    Deed::Bounce,
-    Deed::Recreate,
-    Deed::Link(Trouble::Refuse),
-    Deed::Link(Trouble::Delay),
-    Deed::Link(Trouble::Uneven),
-    Deed::Link(Trouble::Uneven),
-    Deed::Link(Trouble::Uneven),
-    Deed::Link(Trouble::HalfOpen),
-    Deed::Link(Trouble::BlackHole),
+pub(super) const POSTGRES: &[Fault] = &[
+    Fault::Cut,
+    Fault::Crash,
+    Fault::Bounce,
+    Fault::Recreate,
+    Fault::Link(Trouble::Refuse),
+    Fault::Link(Trouble::Delay),
+    Fault::Link(Trouble::Uneven),
+    Fault::Link(Trouble::Uneven),
+    Fault::Link(Trouble::Uneven),
+    Fault::Link(Trouble::HalfOpen),
+    Fault::Link(Trouble::BlackHole),
 ];
 
 /// Where commits do not wait for the disk.
-pub(super) const CRASHES: &[Deed] = &[Deed::Crash, Deed::Crash, Deed::Crash];
+pub(super) const CRASHES: &[Fault] = &[Fault::Crash, Fault::Crash, Fault::Crash];
 
-pub(super) const SQLITE: &[Deed] = &[Deed::Cut, Deed::Cut, Deed::Recreate, Deed::PutBack];
+pub(super) const SQLITE: &[Fault] = &[Fault::Cut, Fault::Cut, Fault::Recreate, Fault::PutBack];
 
-pub(super) const BROKER: &[Deed] = &[
-    Deed::BrokerDown,
-    Deed::BrokerDown,
-    Deed::BrokerLink(Trouble::Refuse),
-    Deed::BrokerLink(Trouble::Delay),
-    Deed::BrokerLink(Trouble::HalfOpen),
-    Deed::BrokerLink(Trouble::BlackHole),
+pub(super) const BROKER: &[Fault] = &[
+    Fault::BrokerDown,
+    Fault::BrokerDown,
+    Fault::BrokerLink(Trouble::Refuse),
+    Fault::BrokerLink(Trouble::Delay),
+    Fault::BrokerLink(Trouble::HalfOpen),
+    Fault::BrokerLink(Trouble::BlackHole),
 ];
 
 /// Of runs that are long enough for it.
-pub(super) const LONG: &[Deed] = &[Deed::Outlive];
+pub(super) const LONG: &[Fault] = &[Fault::Outlive];
 
 impl Trouble {
     /// Draws the state of the link, and for how long.
