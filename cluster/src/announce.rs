@@ -58,7 +58,7 @@ pub enum Told {
     Change {
         /// Where to go on after it.
         place: Place,
-        /// The node whose write it was; none if another program's.
+        /// The node whose write it was; `None` if another program's.
         origin: Option<Arc<str>>,
         /// What was done.
         change: Change,

@@ -43,7 +43,7 @@ impl<E: Entity> Channel for CrudChannel<E> {
 }
 
 impl BusAnnouncer {
-    /// Makes one that knows no entity.
+    /// Makes an announcer that knows no entity.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

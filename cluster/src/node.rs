@@ -31,7 +31,7 @@ pub(crate) mod confirm;
 // What callers invalidate by hand, on its way to the log. Must not know the tail.
 pub(crate) mod carry;
 
-// Rows whose records lie on several pages. Must not know what is done with them.
+// Rows whose records are on several pages. Must not know what is done with them.
 mod groups;
 
 // Reads what did not fit into a queue. Must not know what is done with it.

@@ -28,7 +28,7 @@ impl Pace {
         self.looks = 0;
     }
 
-    /// Notes that they could not be asked: nothing is to be expected soon.
+    /// Notes that they could not be asked: no report will come soon.
     pub(crate) fn unanswered(&mut self) {
         self.looks = u32::MAX;
     }

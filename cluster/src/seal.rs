@@ -1,9 +1,9 @@
 //! [`Seal`]: signs the wake-ups of a cluster, and names cache keys in them by digests.
 //!
-//! Both are made with keys that are derived from the cluster's, so a broker and its users learn no
-//! value, and a wake-up of another cluster, or one that was made up, is told from the cluster's
-//! own. One that is repeated later is authentic all the same: what was evicted for it before is
-//! remembered, or its commit is covered.
+//! Both are made with keys that are derived from the cluster's. So a broker and its users learn no
+//! value, and a wake-up that comes from another cluster, or was made up, is recognised. One that is
+//! repeated later is authentic all the same: what was evicted for it before is remembered, or its
+//! commit is covered.
 //!
 //! A sealed commit is `c1.` and base64 (for URLs, without padding) of: the epoch's number (8 bytes)
 //! and id (16), the commit's number (8), each key's digest (16), the id of the commit's record and
@@ -48,7 +48,7 @@ impl Seal {
         Digest(self.digests.first(key.as_bytes()))
     }
 
-    /// Seals a commit; one with too many keys becomes a look.
+    /// Seals a commit; one with too many keys becomes a [`Wake::Look`].
     pub(crate) fn seal(&self, mark: Mark, keys: &[Digest]) -> Wake {
         if keys.len() > Wake::MOST_KEYS {
             return Wake::Look;

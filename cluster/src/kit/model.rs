@@ -41,7 +41,7 @@ pub struct TransactionId(u64);
 /// How a row is written.
 #[derive(Clone, Debug)]
 pub struct Writing {
-    /// The node whose write it is; none for another program.
+    /// The node whose write it is; `None` for another program.
     pub origin: Option<Arc<str>>,
     /// Whether handlers receive it.
     pub announce: Announce,
@@ -196,7 +196,7 @@ impl ModelStore {
         self.write(id, schema, row, writing, Operation::Update)
     }
 
-    /// Deletes the row with the primary key of `row`. Returns its keys; none if there is no such
+    /// Deletes the row with the primary key of `row`. Returns its keys; no keys if there is no such
     /// row.
     ///
     /// # Errors

@@ -225,7 +225,7 @@ impl Dispatcher {
             return;
         }
 
-        // Part of it may lie on another page.
+        // Part of it may be on another page.
         let whole = match groups {
             Groups::Here => None,
             Groups::Read(read) => {

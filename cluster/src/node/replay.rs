@@ -3,7 +3,7 @@
 //! It reads over a log of its own, so that the tail never waits for it, and one page at a time for
 //! the whole node. At most eight readers hold a page: the others wait, in order and with nothing in
 //! memory, until one of those has handed out its page or has gone. A place is checked before
-//! anything is asked: one of another epoch, or one that this node has not got to, is a gap.
+//! anything is asked: one of another epoch, or one that this node has not reached, is a gap.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -47,7 +47,7 @@ pub enum Replayed {
     More(Vec<Told>),
     /// Its items; nothing was left when the log was asked.
     End(Vec<Told>),
-    /// The log does not hold what lies beyond the place.
+    /// The log does not hold what comes after the place.
     Gap(Gap),
 }
 
@@ -127,7 +127,7 @@ impl Replay {
         }
     }
 
-    /// Waits until the node follows the log and has got to the place.
+    /// Waits until the node follows the log and has reached the place.
     async fn check(&self) -> Result<(), Gap> {
         let shared = &self.shared;
         shared.seen.until(|_| true).await;
@@ -151,8 +151,8 @@ impl fmt::Debug for Replay {
     }
 }
 
-/// Returns whether a place lies beyond what was seen, or is not one of this kind of log: such a
-/// place was made up, or the log has lost it.
+/// Returns whether a place is beyond what was seen, or is not one of this kind of log: such a place
+/// was made up, or the log has lost it.
 fn is_beyond(place: &Cursor, seen: &Cursor) -> bool {
     let newest = |cursor: &Cursor| match cursor.position() {
         Position::Counted(last) | Position::Numbered { last, .. } => (None, *last),

@@ -275,8 +275,8 @@ impl Shared {
         self.has_passed(mark) && self.trail.knows(mark) == Known::Read
     }
 
-    /// Returns whether the tail has passed a commit's number, be it that of another commit which
-    /// the log has lost.
+    /// Returns whether the tail has passed a commit's number, even if the number was that of
+    /// another commit, which the log has lost.
     pub(crate) fn has_passed(&self, mark: Mark) -> bool {
         let by_number = mark.with_id(None);
         self.seen.is(|cursor| cursor.covers(by_number))

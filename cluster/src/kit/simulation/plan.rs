@@ -81,7 +81,7 @@ pub enum Step {
 /// A transaction.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// The node; none if another program writes.
+    /// The node; `None` if another program writes.
     pub node: Option<usize>,
     /// What it changes.
     pub rows: Vec<RowWrite>,

@@ -44,7 +44,7 @@ impl Announce for SlowHandlers {
         drop(self.spawn.spawn(Box::pin(async move {
             pause.await;
             inner.announce(change).await;
-            done.send(()).unwrap_or_default(); // the one who waits may have gone
+            done.send(()).unwrap_or_default(); // the waiter may have gone
         })));
 
         async move { finished.await.unwrap_or_default() }.boxed()

@@ -61,7 +61,7 @@ struct Queue {
 
 struct Slot {
     lane: Lane,
-    /// None while it is polled.
+    /// `None` while it is polled.
     task: Option<Task>,
     ready: bool,
     waker: Waker,
