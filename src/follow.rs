@@ -167,7 +167,7 @@ impl Following {
 impl ChangeSink for Following {
     fn committed(&self, set: ChangeSet) -> BoxFuture<'static, ()> {
         if !set.touched.is_empty() {
-            // The log tells each row, later.
+            // The log delivers each row, later.
             self.channels.purge_untold();
         }
 

@@ -23,7 +23,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub struct Waits(Arc<dyn Fn(Duration) + Send + Sync>);
 
 impl Waits {
-    /// Makes one that calls a function with the maximum time of each wait.
+    /// Makes a receiver of waits that calls a function with the maximum time of each wait.
     #[must_use]
     pub fn new(told: impl Fn(Duration) + Send + Sync + 'static) -> Self {
         Self(Arc::new(told))

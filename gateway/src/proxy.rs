@@ -218,7 +218,7 @@ impl Proxy {
             self.counts.body_goes(whole);
         }
 
-        // The request stays open while the body of its answer is under way.
+        // The request stays open while the body of its answer is being sent.
         response.body_mut().hold(answering);
         Ok(response)
     }
@@ -366,8 +366,7 @@ fn well_formed(head: &http::request::Parts, kinds: Kinds) -> Result<(), Response
         return Ok(());
     }
 
-    // hyper undoes "chunked". A body in another coding would reach the upstream without a word
-    // about the coding.
+    // hyper undoes "chunked". The upstream would not learn that a body has another coding.
     if forward::is_coded(&head.headers) {
         return Err(Refusal::Coding.answer());
     }

@@ -8,9 +8,9 @@
 //! hands a connection to a socket for good, so one worker that is held up by a slow handler would
 //! hold up its share of the new clients too; what is queued at a worker's socket is lost when it
 //! closes; any other program of the same user could join the port unnoticed, before or after the
-//! start; and a hash over few connections is lopsided. What `SO_REUSEPORT` gives for nothing, an
-//! even spread, is done by [`Seats`]: a worker lets one that has fewer connections (or, of equals,
-//! has accepted fewer so far) go first, though not for longer than a moment. The price is that all
+//! start; and a hash over few connections is lopsided. What `SO_REUSEPORT` gives for free, an even
+//! spread, is done by [`Seats`]: a worker lets one that has fewer connections (or, of equals, has
+//! accepted fewer so far) go first, though not for longer than a moment. The price is that all
 //! workers wake for a new connection.
 //!
 //! # Time limits

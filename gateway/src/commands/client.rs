@@ -314,7 +314,7 @@ impl Following {
     fn over(&self, why: impl std::fmt::Display) -> Failure {
         let admin = &self.caller.node.admin;
         Failure::unreachable(match &self.last {
-            Some(last) => format!("{admin}: {why}; --since {last} goes on from there"),
+            Some(last) => format!("{admin}: {why}; --since {last} resumes there"),
             None => format!("{admin}: {why}"),
         })
     }

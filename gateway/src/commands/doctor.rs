@@ -40,7 +40,7 @@ pub(super) fn command() -> Command {
 #[derive(Debug)]
 struct Found {
     node: String,
-    /// How many milliseconds it took to answer; none if it was silent.
+    /// How many milliseconds it took to answer; `None` if it was silent.
     millis: Option<f64>,
     /// Its row in `/cluster`.
     row: Json,

@@ -30,8 +30,7 @@ pub(crate) struct After {
 }
 
 impl After {
-    /// Makes one for a worker. Its handle of the node must be one that does not keep the node
-    /// running.
+    /// Makes the waits of a worker. `node` must be a handle that does not keep the node running.
     pub(crate) fn new(node: Node, timeout: Duration, places: Arc<Semaphore>) -> Self {
         Self {
             node,

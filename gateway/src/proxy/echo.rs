@@ -32,7 +32,7 @@ impl Echo {
         json::string(&mut out, head.uri.query().unwrap_or_default());
         out.extend_from_slice(b",\"headers\":{");
 
-        // Values of one name lie side by side in the map's order.
+        // Values of one name are adjacent in the map's order.
         let mut last = None;
         for (name, value) in &head.headers {
             if last == Some(name) {

@@ -218,7 +218,7 @@ impl Drop for Registered {
     }
 }
 
-/// Serves one connection until it ends, is told to, or is past a limit.
+/// Serves one connection until it ends, is ordered to end, or is past a limit.
 pub(crate) async fn serve<S, B>(io: GuardedIo, service: S, limits: Limits, registered: Registered)
 where
     S: Service<Request<Incoming>, Response = Response<B>>,

@@ -9,7 +9,7 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     /// The text of the field's documentation, which is that of the flag too.
     pub(super) help: &'static str,
-    /// The placeholder of the value in the help; none for a switch.
+    /// The placeholder of the value in the help; `None` for a switch.
     pub(super) value: Option<&'static str>,
     pub(super) default: Default,
     /// The allowed values, as a refusal names them.
