@@ -2,7 +2,7 @@
 //! after it?
 //!
 //! One key, one load that has read version 1 and has not returned yet. Then the source goes to
-//! version 2 and the cache is told, in one of four ways ([`Change`]). Everything from here on
+//! version 2 and the cache is notified, in one of four ways ([`Change`]). Everything from here on
 //! begins after the change, so version 1 as an answer is stale. The cells vary
 //!
 //! - who asks: the caller of the old load, once that has ended; or a caller that comes while it
@@ -13,8 +13,8 @@
 //! Each cell ends with one more `get` after all loads, which finds what they left behind. All of it
 //! runs on a current-thread runtime, step by step, so that the order is the same in every run.
 //!
-//! A peer is driven by the single-load call that its documentation names, and told of the change by
-//! the call that its documentation has for it; where it has none, the cell says so.
+//! A peer is driven by the single-load call that its documentation names, and notified of the
+//! change by the call that its documentation has for it; if there is none, the cell says so.
 
 // Our cache behind the one face of all contestants.
 mod ours;

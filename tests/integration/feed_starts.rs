@@ -27,7 +27,7 @@ fn after(node: &Node, token: &Token) -> ChangeFeed {
     feed.expect("there is room")
 }
 
-/// The ids of the next things that a feed tells.
+/// The ids of the next things that a feed delivers.
 async fn ids(feed: &mut ChangeFeed, count: usize) -> Vec<i64> {
     let mut ids = Vec::new();
     while ids.len() < count {
@@ -45,7 +45,7 @@ async fn ids(feed: &mut ChangeFeed, count: usize) -> Vec<i64> {
     ids
 }
 
-/// The ids that a feed tells up to one. On a server of PostgreSQL the transactions of other tests
+/// The ids that a feed delivers, up to one. On a PostgreSQL server the transactions of other tests
 /// are in progress too, and what was committed beside them may come again.
 async fn until(feed: &mut ChangeFeed, last: i64) -> Vec<i64> {
     let mut told = ids(feed, 1).await;

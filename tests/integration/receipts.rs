@@ -335,8 +335,8 @@ async fn a_write_after_a_crash_is_not_named_in_the_epoch_before() {
     made.expect("inserted");
     receipt.confirmed(SOON).await.expect("it follows the log");
 
-    // As the recovery and another node leave it. The connections of writes are gone, also one that
-    // has only asked for the epoch; the one by which the node reads the log goes on.
+    // As the recovery and another node leave it. The connections of writes are gone, including one
+    // that has only asked for the epoch; the one by which the node reads the log goes on.
     database.psql(
         "with next as (update tidings.epoch set number = number + 1, id = gen_random_uuid() returning id) \
          update tidings.epoch_volatile set id = next.id from next",

@@ -371,8 +371,7 @@ async fn a_write_on_one_node_is_seen_by_a_request_on_another_that_asks_for_it() 
             .expect(401);
     }
 
-    // What psql has written is covered by a write that comes later, also by one that changes
-    // nothing.
+    // What psql has written is covered by a later write, even by one that changes nothing.
     admin
         .post("/consumers/bob/key-auth", json!({"key": "k1"}))
         .await

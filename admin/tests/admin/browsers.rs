@@ -1,4 +1,4 @@
-//! What a browser may be talked into.
+//! Requests that a browser may be tricked into.
 
 use axum::body::Body;
 use http::{Request, header};

@@ -190,7 +190,7 @@ fn hop_ours(hops: usize) -> Vec<f64> {
         let bus = bus.clone();
         thread::spawn(move || {
             let worker = bus.attach_worker(1).expect("free");
-            // Posted outside of the handler: a cycle of handlers would be cut off.
+            // Posted outside the handler: a cycle of handlers would be cut off.
             let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
             worker
                 .register(

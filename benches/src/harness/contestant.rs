@@ -62,7 +62,7 @@ impl<'a> Contestant<'a> {
     ///
     /// `prepare` is called once on each of the subject's threads, with the thread's index, and
     /// makes the runner of the turns there, which may be `!Send`. Work that is not to be timed
-    /// belongs in the runner, outside of [`Sample::time`].
+    /// belongs in the runner, outside [`Sample::time`].
     pub fn new<R>(name: impl Into<String>, prepare: impl Fn(usize) -> R + Sync + 'a) -> Self
     where
         R: FnMut(Turn) -> Sample + 'a,

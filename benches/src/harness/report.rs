@@ -36,7 +36,7 @@ pub struct Row {
     /// The unit of [`value`](Self::value).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<&'static str>,
-    /// How far the rounds lie apart, in per cent of the median.
+    /// How far the rounds are apart, in per cent of the median.
     #[serde(skip)]
     pub spread: Option<f64>,
 }

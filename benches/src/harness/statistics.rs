@@ -29,7 +29,7 @@ pub fn percentile(values: &mut [f64], percent: f64) -> f64 {
         .unwrap_or(f64::NAN)
 }
 
-/// How far the extremes lie apart, in per cent of the median; NaN for no values.
+/// How far the extremes are apart, in per cent of the median; NaN for no values.
 pub(super) fn spread(values: &mut [f64]) -> f64 {
     let middle = median(values);
     match values {

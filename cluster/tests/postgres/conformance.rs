@@ -35,7 +35,7 @@ impl Subject for OnPostgres {
 // CE4 to CE6 and CE10, for PostgreSQL.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_does_what_every_log_has_to() {
-    // Transactions of other tests would hold the horizon that pruning goes by.
+    // Transactions of other tests would hold back the horizon that pruning uses.
     let server = Server::start();
     let make = async || OnPostgres(captured(&server).await);
     let checked = tokio::time::timeout(Duration::from_secs(120), check(make)).await;

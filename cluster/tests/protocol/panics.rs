@@ -1,4 +1,4 @@
-//! An application's code that panics inside of the protocol's tasks.
+//! An application's code that panics inside the protocol's tasks.
 
 use std::sync::{PoisonError, atomic::Ordering};
 

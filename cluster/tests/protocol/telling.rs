@@ -64,7 +64,7 @@ async fn a_commit_larger_than_memory_is_told_whole_although_the_log_answers_late
         let log = Rigged::on(MemoryLog::new(store.clone()));
         let node = watched(&log).await;
 
-        // The tail has read all of it before the first page of it is told.
+        // The tail has read all of it before the first page of it is passed on.
         log.answers.send_replace(false);
         let mark = write_all(&store, rows(0));
         node.until_applied(mark).await;

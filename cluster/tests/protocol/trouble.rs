@@ -177,7 +177,7 @@ async fn capture_that_is_missing_is_a_gap_and_nothing_is_kept_until_it_is_back()
     assert_eq!(node.heard.gaps(1).await, std::slice::from_ref(&gap));
     assert!(!node.holds(&key()));
     assert!(!node.load(&key(), "t").await);
-    // What is read meanwhile proves nothing.
+    // What is read in the meantime proves nothing.
     let proof = node.protocol.gate().proof();
     for id in 1..=2 {
         node.until_applied(write(&store, id, "alice")).await;

@@ -18,7 +18,7 @@ async fn watched() -> (ModelStore, Arc<Rigged>, Node) {
 }
 
 impl Node {
-    /// Everything that is told up to an event that is posted now.
+    /// Everything that watchers receive, up to an event that is posted now.
     async fn told(&self) -> Vec<String> {
         self.told_to("1").await
     }

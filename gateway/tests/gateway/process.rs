@@ -54,7 +54,7 @@ impl Program {
         Self::of(command)
     }
 
-    /// The same, without a word on workers.
+    /// The same, without a setting for workers.
     pub(crate) fn start_alone(folder: &Path, flags: &[&str]) -> Self {
         Self::of(command(folder, &[&PORTS[..], flags].concat()))
     }

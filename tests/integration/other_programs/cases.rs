@@ -7,7 +7,7 @@ use tidings::{Hearing, WriteOptions};
 use super::Program;
 use crate::heard::{Heard, Owner, by_id, thing};
 
-/// What another program creates and changes evicts, an absence too, and is heard.
+/// What another program creates and changes evicts, an absence too, and reaches the handlers.
 pub(super) async fn a_create_and_an_update<D: Program>(heard: &Heard<D>, update: impl FnOnce(&D)) {
     assert_eq!(heard.note("t1").await, None, "an absence is cached");
     let insert = "insert into things (id, code, note) values (1, 't1', 'one')";
@@ -45,7 +45,7 @@ pub(super) async fn a_changed_parent(heard: Heard<impl Program>) {
     assert_eq!(loads, before + 1, "the child was evicted with its parent");
 }
 
-/// Writes of the node and of another program are heard in the order of the log.
+/// Writes of the node and of another program reach the handlers in the order of the log.
 pub(super) async fn own_and_foreign_writes(heard: Heard<impl Program>) {
     let things = heard.things();
     let set = |id, note: &'static str| {

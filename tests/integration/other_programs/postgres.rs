@@ -116,7 +116,7 @@ async fn capture_that_was_off_is_seen_by_a_node_that_could_not_find_children() {
     ));
     let mut other = heard.database.connect().await;
     while heard.gaps.lock().expect("a list").is_empty() {
-        // Commits go on meanwhile.
+        // Commits go on in the meantime.
         let commit = sqlx::raw_sql("select txid_current()").execute(&mut other);
         let _ = commit.await.expect("a commit");
     }
@@ -195,7 +195,7 @@ async fn a_retention_out_of_range_is_refused_at_the_start() {
     assert_eq!(why, "log_retention is 1s; it must be 10 s to 30 days");
 }
 
-/// A write waits for its record to come back only where a handler is to hear of it.
+/// A write waits for its record to come back only if a handler receives it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_no_handler_hears_of_does_not_wait_for_the_log() {
     let database = Server::shared().database().await;

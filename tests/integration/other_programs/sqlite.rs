@@ -143,8 +143,8 @@ async fn a_trigger_that_is_gone_ends_proofs_and_purges_and_its_return_is_heard()
     cases::a_trigger_that_is_gone(start().await, harm, mend).await;
 }
 
-/// `tidings capture install` came first: what is recorded is heard, whatever the store was opened
-/// with.
+/// `tidings capture install` came first: the node receives what is recorded, whatever the store was
+/// opened with.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_captured_already_is_followed() {
     let file = File::new();

@@ -73,7 +73,7 @@ impl fmt::Debug for Position {
 /// An answer to a write.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
-    /// The node; none where the database itself was asked.
+    /// The node; `None` if the database itself was asked.
     pub(super) by: Option<usize>,
     pub(super) at: Tick,
     pub(super) reach: Reach,
@@ -84,7 +84,7 @@ pub(super) struct Answer {
 struct Write {
     state: State,
     sent: Tick,
-    /// None if no answer came.
+    /// `None` if no answer came.
     answered: Option<Answer>,
 }
 
@@ -112,7 +112,7 @@ pub(super) enum Known {
 pub(super) struct History {
     bound: Duration,
     keys: Mutex<BTreeMap<String, Vec<Write>>>,
-    /// Reads that are judged once it is known what the database has; none while it is.
+    /// Reads that are judged once it is known what the database has; `None` while it is known.
     waiting: Mutex<Option<Vec<(String, Read)>>>,
     violations: Mutex<(usize, Vec<String>)>,
 }

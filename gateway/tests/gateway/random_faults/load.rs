@@ -41,7 +41,7 @@ const GIVEN_UP_AT_LEAST: u64 = 400;
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Where the proxy and the admin side of a node are; none while it is down.
+/// Where the proxy and the admin side of a node are; `None` while it is down.
 type Addresses = Option<(SocketAddr, SocketAddr)>;
 
 /// The state that the clients share with the test that injects the faults.

@@ -224,7 +224,7 @@ impl<'a> Nodes<'a> {
     }
 
     /// Waits until a node follows the log, and returns how many gaps it has found: each time that
-    /// it loses its place from then on is one more. None if it does not.
+    /// it loses its place from then on is one more. `None` if it does not follow the log.
     fn gaps_of_a_follower(&self, node: usize) -> Option<u64> {
         let admin = self.get(node).admin;
         for _ in 0..50 {
@@ -242,7 +242,7 @@ impl<'a> Nodes<'a> {
     }
 
     /// How many gaps a node has found, for whatever reason: one that was stopped right after the
-    /// log had begun another epoch finds that first. None if it does not say.
+    /// log had begun another epoch finds that first. `None` if it does not answer.
     fn gaps(&self, node: usize) -> Option<u64> {
         let admin = self.get(node).admin;
         let metrics = catch_unwind(|| get(admin, "/metrics", "")).ok()?;
