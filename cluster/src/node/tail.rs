@@ -381,7 +381,7 @@ impl Tail {
         }
     }
 
-    /// Waits longer after each failure, and by chance, so that nodes do not all come back at once.
+    /// Waits longer after each failure, with jitter, so that nodes do not all come back at once.
     async fn back_off(&mut self, error: &LogError) {
         let shared = &self.shared;
         self.failures = self.failures.saturating_add(1);

@@ -1,5 +1,4 @@
-//! Loses commits: by ending the epoch, as a crash does, or silently, as a file does that is put
-//! back.
+//! Loses commits: by ending the epoch, as a crash does, or silently, as when a file is put back.
 
 use tidings_core::log::Epoch;
 

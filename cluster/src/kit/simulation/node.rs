@@ -437,7 +437,7 @@ impl Process {
         }
     }
 
-    /// Does what the plan has follow a write.
+    /// Does what follows a write in the plan.
     pub(super) async fn follow(
         self: Arc<Self>,
         mark: Mark,
