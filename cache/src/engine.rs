@@ -22,8 +22,8 @@ pub(crate) mod node;
 // Until when the node's bound lets what is held be served. Must not know levels.
 pub(crate) mod horizon;
 
-// What a load or a set gave, and the entry that is made of it.
-pub(crate) mod cargo;
+// The result of a load or a set, without its type, and the entry made of it.
+pub(crate) mod erased;
 
 // Whether it may enter.
 pub(crate) mod fill;

@@ -15,7 +15,7 @@ use crate::{
     },
     api::cache::Cache,
     engine::{
-        cargo::Cargo,
+        erased::ErasedLoaded,
         flight::{Flight, Landed, Turn, Why},
         load::{Demand, Share, Start},
         lookup::{Look, Refresh},
@@ -302,14 +302,14 @@ fn many<V: Cacheable>(asked: Vec<CacheKey>, found: impl LoadMany<V>) -> Loading 
     async move {
         let found = loading.await.map_err(Failure::Error)?;
         let mut found: HashMap<_, _> = found.into_iter().collect();
-        let cargos = asked.iter().map(|key| match found.remove(key) {
-            Some(loaded) => Cargo::new::<V>(loaded),
-            None => Cargo::new::<V>(Loaded::absent()),
+        let results = asked.iter().map(|key| match found.remove(key) {
+            Some(loaded) => ErasedLoaded::new::<V>(loaded),
+            None => ErasedLoaded::new::<V>(Loaded::absent()),
         });
-        let cargos = cargos.collect();
+        let results = results.collect();
 
         match found.into_keys().next() {
-            None => Ok(cargos),
+            None => Ok(results),
             Some(key) => Err(Failure::Unasked(Unasked {
                 key: key.as_str().into(),
                 asked: asked.len(),

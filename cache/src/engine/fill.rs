@@ -7,7 +7,7 @@ use tidings_core::CacheKey;
 use crate::{
     answer::tag::Tag,
     engine::{
-        cargo::{Cargo, Fate, Prepared},
+        erased::{Admission, ErasedLoaded, Prepared},
         flight::{Answer, Flight, Landed, Why},
         node::Engine,
     },
@@ -81,7 +81,7 @@ impl Refusal {
 struct Landing {
     /// The flight was in the table.
     current: bool,
-    fate: Fate,
+    admission: Admission,
     /// It was read at a position before the key's last invalidation.
     behind: bool,
     /// Other loads ran beside it, and what L2 holds was read since it began.
@@ -95,15 +95,15 @@ fn judge(landing: Landing) -> Result<(), Refusal> {
     match landing {
         Landing { current: false, .. } => Err(Refusal::Void),
         Landing {
-            fate: Fate::Uncached,
+            admission: Admission::Uncached,
             ..
         } => Err(Refusal::Uncached),
         Landing {
-            fate: Fate::Heavy { .. } | Fate::Weightless,
+            admission: Admission::Heavy { .. } | Admission::Weightless,
             ..
         } => Err(Refusal::Heavy),
         Landing {
-            fate: Fate::Unheard,
+            admission: Admission::Unheard,
             ..
         } => Err(Refusal::Unheard),
         Landing { behind: true, .. } => Err(Refusal::Position),
@@ -115,7 +115,7 @@ fn judge(landing: Landing) -> Result<(), Refusal> {
         } => Err(Refusal::Superseded),
         Landing {
             current: true,
-            fate: Fate::Keep,
+            admission: Admission::Keep,
             behind: false,
             superseded: false,
             contested: false,
@@ -128,11 +128,11 @@ impl Engine {
     pub(crate) fn fill(
         &self,
         flight: &Arc<Flight>,
-        cargo: Cargo,
+        loaded: ErasedLoaded,
         terms: &Terms,
         call_tags: Option<&[Tag]>,
     ) {
-        let prepared = self.prepare(&flight.key, cargo, flight.noted, terms, call_tags);
+        let prepared = self.prepare(&flight.key, loaded, flight.noted, terms, call_tags);
 
         // Before the lock: this is user code. If fills are stopped between this answer and the
         // lock, the changes that are missed from then on still void the flight or evict the entry:
@@ -203,7 +203,7 @@ impl Engine {
         let superseded = beside_others && self.is_newer_in_level2(key, flight.noted.read);
         let verdict = judge(Landing {
             current,
-            fate: prepared.fate,
+            admission: prepared.admission,
             behind: self.is_behind(prepared.position, floor),
             contested: flight.is_contested() || (superseded && flight.replaces()),
             superseded,
@@ -270,16 +270,16 @@ impl Engine {
     pub(crate) fn replace(&self, key: &CacheKey, prepared: Prepared) -> Result<Removed, Changed> {
         let Prepared {
             held,
-            fate,
+            admission,
             position,
             ..
         } = prepared;
         let number = held.number;
-        let mut refused = match fate {
-            Fate::Keep => None,
-            Fate::Uncached => Some(Refusal::Uncached),
-            Fate::Heavy { .. } | Fate::Weightless => Some(Refusal::Heavy),
-            Fate::Unheard => Some(Refusal::Unheard),
+        let mut refused = match admission {
+            Admission::Keep => None,
+            Admission::Uncached => Some(Refusal::Uncached),
+            Admission::Heavy { .. } | Admission::Weightless => Some(Refusal::Heavy),
+            Admission::Unheard => Some(Refusal::Unheard),
         };
         let mutex = self.named.flights.shard(key);
 
@@ -298,10 +298,10 @@ impl Engine {
 
         let voided = (!removed(Step::SetVoids)).then(|| shard.void(key, Number::ALL));
         let shard = faults::window(Step::SetHoldsLock, shard, mutex);
-        let gone = match fate {
+        let gone = match admission {
             _ if removed(Step::SetInserts) => Removed::refused(held),
             // A tag that was invalidated since wins: callers may read first and set later.
-            Fate::Keep => match self.insert(key, held) {
+            Admission::Keep => match self.insert(key, held) {
                 Ok(gone) => gone,
                 Err(mut gone) => {
                     self.named.counters.refused_tag.add(1);
@@ -310,7 +310,10 @@ impl Engine {
                     gone
                 }
             },
-            Fate::Uncached | Fate::Heavy { .. } | Fate::Weightless | Fate::Unheard => {
+            Admission::Uncached
+            | Admission::Heavy { .. }
+            | Admission::Weightless
+            | Admission::Unheard => {
                 let mut gone = self.take_out(key);
                 gone.extend(Removed::refused(held));
                 gone
@@ -389,13 +392,13 @@ mod tests {
     fn a_result_is_refused_for_the_first_reason_that_holds() {
         let right = Landing {
             current: true,
-            fate: Fate::Keep,
+            admission: Admission::Keep,
             behind: false,
             superseded: false,
             contested: false,
         };
-        let fate = |fate| Landing { fate, ..right };
-        let heavy = Fate::Heavy {
+        let admission = |admission| Landing { admission, ..right };
+        let heavy = Admission::Heavy {
             weight: 2,
             allowed: 1,
         };
@@ -405,20 +408,20 @@ mod tests {
                 Landing {
                     current: false,
                     behind: true,
-                    ..fate(heavy)
+                    ..admission(heavy)
                 },
                 Err(Refusal::Void),
             ),
             (
                 Landing {
                     behind: true,
-                    ..fate(Fate::Uncached)
+                    ..admission(Admission::Uncached)
                 },
                 Err(Refusal::Uncached),
             ),
-            (fate(heavy), Err(Refusal::Heavy)),
-            (fate(Fate::Weightless), Err(Refusal::Heavy)),
-            (fate(Fate::Unheard), Err(Refusal::Unheard)),
+            (admission(heavy), Err(Refusal::Heavy)),
+            (admission(Admission::Weightless), Err(Refusal::Heavy)),
+            (admission(Admission::Unheard), Err(Refusal::Unheard)),
             (
                 Landing {
                     behind: true,

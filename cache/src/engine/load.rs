@@ -15,7 +15,7 @@ use crate::{
         ttl::Ttl,
     },
     engine::{
-        cargo::Cargo,
+        erased::ErasedLoaded,
         flight::{Answer, Flight, Landed, Rank, Turn, ValueType, Why},
         horizon::Horizon,
         lookup::Promise,
@@ -354,7 +354,7 @@ fn single<V: Cacheable>(load: impl Load<V>) -> Loading {
     let loading = load.load();
     async move {
         let loaded = loading.await.map_err(Failure::Error)?;
-        Ok(vec![Cargo::new(loaded)])
+        Ok(vec![ErasedLoaded::new(loaded)])
     }
     .boxed()
 }

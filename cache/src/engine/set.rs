@@ -9,7 +9,7 @@ use crate::{
         loaded::Loaded,
     },
     engine::{
-        cargo::{Cargo, Fate},
+        erased::{Admission, ErasedLoaded},
         flight::ValueType,
         node::Engine,
     },
@@ -35,8 +35,8 @@ impl Engine {
         let read_at = value.position;
         options.check(&self.named.settings.terms).map_err(refused)?;
 
-        let cargo = Cargo::new::<V>(value);
-        cargo.check().map_err(refused)?;
+        let loaded = ErasedLoaded::new::<V>(value);
+        loaded.check().map_err(refused)?;
         self.check_type::<V>(key)?;
 
         // Before anything is changed, like the number of a load: handlers of a later change may
@@ -47,9 +47,9 @@ impl Engine {
         };
         let allowed = Allowed::begin(self.node.fills.as_ref(), key);
         let tags = options.tag_list().map(|tags| &**tags);
-        let prepared = self.prepare(key, cargo, noted, &self.terms(options), tags);
+        let prepared = self.prepare(key, loaded, noted, &self.terms(options), tags);
         let prepared = prepared.unless_unheard(allowed.judge(self.node.fills.as_ref()));
-        let mut fate = prepared.fate;
+        let mut admission = prepared.admission;
 
         let Ok(gone) = self.replace(key, prepared) else {
             self.named.counters.refused_sets.add(1);
@@ -62,33 +62,33 @@ impl Engine {
 
         // Asked again with the value in its place: a purge that came between the answer and that
         // has passed it by. A load's flight would have been voided by it.
-        if fate == Fate::Keep && allowed.judge(self.node.fills.as_ref()) == Heard::No {
+        if admission == Admission::Keep && allowed.judge(self.node.fills.as_ref()) == Heard::No {
             self.invalidate(std::slice::from_ref(key), None);
-            fate = Fate::Unheard;
+            admission = Admission::Unheard;
         }
-        self.told(key, fate)
+        self.told(key, admission)
     }
 
     /// Counts a set, and says why its value was not kept.
-    fn told(&self, key: &CacheKey, fate: Fate) -> Result<(), SetError> {
+    fn told(&self, key: &CacheKey, admission: Admission) -> Result<(), SetError> {
         let counters = &self.named.counters;
         let key = || key.as_str().into();
-        match fate {
-            Fate::Keep => {
+        match admission {
+            Admission::Keep => {
                 counters.sets.add(1);
                 Ok(())
             }
-            Fate::Uncached => {
+            Admission::Uncached => {
                 counters.sets.add(1);
                 counters.uncached.add(1);
                 Ok(())
             }
-            Fate::Unheard => {
+            Admission::Unheard => {
                 counters.sets.add(1);
                 counters.refused_unheard.add(1);
                 Ok(())
             }
-            Fate::Heavy { weight, allowed } => {
+            Admission::Heavy { weight, allowed } => {
                 counters.refused_heavy.add(1);
                 Err(SetError::TooHeavy {
                     key: key(),
@@ -96,7 +96,7 @@ impl Engine {
                     allowed,
                 })
             }
-            Fate::Weightless => {
+            Admission::Weightless => {
                 counters.refused_heavy.add(1);
                 Err(SetError::Weightless { key: key() })
             }

@@ -28,7 +28,7 @@ use tracing::Instrument;
 use crate::{
     answer::tag::Tag,
     engine::{
-        cargo::Cargo,
+        erased::ErasedLoaded,
         flight::{Flight, Landed, Rank, Why},
         node::{Engine, WeakEngine},
         permits::{Permit, Permits},
@@ -42,8 +42,8 @@ use crate::{
     sync::Arc,
 };
 
-/// What a load's future gives: one cargo for each of its flights, in order.
-pub(crate) type Loading = BoxFuture<'static, Result<Vec<Cargo>, Failure>>;
+/// What a load's future gives: one result for each of its flights, in order.
+pub(crate) type Loading = BoxFuture<'static, Result<Vec<ErasedLoaded>, Failure>>;
 
 /// Why a load gave nothing.
 pub(crate) enum Failure {
@@ -52,7 +52,7 @@ pub(crate) enum Failure {
 }
 
 /// How the future of a load ended.
-type Ended = Result<Result<Vec<Cargo>, Failure>, Box<dyn Any + Send>>;
+type Ended = Result<Result<Vec<ErasedLoaded>, Failure>, Box<dyn Any + Send>>;
 
 /// Returns the rank of a call that is made here and now.
 pub(crate) fn rank() -> Rank {
@@ -263,10 +263,10 @@ impl Task {
         let (terms, tags) = (&self.terms, self.tags.as_deref());
         let counters = &engine.named.counters;
         let error: Box<dyn Fn(&Flight) -> GetError> = match ended {
-            Ok(Ok(cargos)) => {
-                for (flight, cargo) in flights.iter().zip(cargos) {
-                    match cargo.check() {
-                        Ok(()) => engine.fill(flight, cargo, terms, tags),
+            Ok(Ok(results)) => {
+                for (flight, loaded) in flights.iter().zip(results) {
+                    match loaded.check() {
+                        Ok(()) => engine.fill(flight, loaded, terms, tags),
                         Err(error) => {
                             let error = GetError::options(&flight.key, error);
                             engine.fail(flight, terms, Landed::Failed(error));

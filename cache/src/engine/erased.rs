@@ -1,4 +1,4 @@
-//! [`Cargo`]: the result of a load or a `set`, its type erased, and the entry that is made of it.
+//! [`ErasedLoaded`]: the result of a load or a `set` without its type, and the entry made of it.
 
 use tidings_core::CacheKey;
 
@@ -21,8 +21,8 @@ use crate::{
 /// What a tag weighs in an entry and in the index, besides its text.
 const TAG_OVERHEAD: u64 = 160;
 
-/// What a load gave, its type erased.
-pub(crate) struct Cargo {
+/// A [`Loaded`] with its type erased.
+pub(crate) struct ErasedLoaded {
     pub(crate) value: Option<Arc<dyn Stored>>,
     /// The value's size in bytes; `None` if it cannot be measured.
     bytes: Option<u64>,
@@ -35,7 +35,7 @@ pub(crate) struct Cargo {
 
 /// Whether an entry may be kept, as far as it alone can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Admission {
     Keep,
     /// Its load asked not to keep it, or its ttl is zero.
     Uncached,
@@ -53,7 +53,7 @@ pub(crate) enum Fate {
 /// An entry as L2 is to hold it.
 pub(crate) struct Prepared {
     pub(crate) held: Found,
-    pub(crate) fate: Fate,
+    pub(crate) admission: Admission,
     /// Until when L1 may serve it.
     pub(crate) level1: Moment,
     /// Until when the value is true, whatever its ttl.
@@ -64,14 +64,14 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Refuses to keep an entry whose changes the node may not hear of.
     pub(crate) fn unless_unheard(mut self, heard: Heard) -> Self {
-        if self.fate == Fate::Keep && heard == Heard::No {
-            self.fate = Fate::Unheard;
+        if self.admission == Admission::Keep && heard == Heard::No {
+            self.admission = Admission::Unheard;
         }
         self
     }
 }
 
-impl Cargo {
+impl ErasedLoaded {
     /// Weighs a value, which runs user code, and erases its type. Not to be called with a lock
     /// held.
     pub(crate) fn new<V: Cacheable>(loaded: Loaded<V>) -> Self {
@@ -120,39 +120,39 @@ impl Engine {
     pub(crate) fn prepare(
         &self,
         key: &CacheKey,
-        cargo: Cargo,
+        loaded: ErasedLoaded,
         noted: Noted,
         terms: &Terms,
         call_tags: Option<&[Tag]>,
     ) -> Prepared {
-        let mut tags = cargo.tags.clone();
+        let mut tags = loaded.tags.clone();
         tags.extend(call_tags.unwrap_or_default().iter().cloned());
         tags.sort_unstable();
         tags.dedup();
 
-        let kind = cargo.kind();
+        let kind = loaded.kind();
         let default = match kind {
             Kind::Value => terms.ttl,
             Kind::Absence => terms.neg_ttl,
         };
-        let ttl = cargo.ttl.unwrap_or(default);
-        let weight = cargo.weight(key, &tags);
+        let ttl = loaded.ttl.unwrap_or(default);
+        let weight = loaded.weight(key, &tags);
         let allowed = self.node.level2.heaviest(kind);
-        let fate = match weight {
-            _ if !cargo.cached || ttl.is_zero() || cargo.valid.is_zero() => Fate::Uncached,
-            None => Fate::Weightless,
-            Some(weight) if weight > allowed => Fate::Heavy { weight, allowed },
-            Some(_) => Fate::Keep,
+        let admission = match weight {
+            _ if !loaded.cached || ttl.is_zero() || loaded.valid.is_zero() => Admission::Uncached,
+            None => Admission::Weightless,
+            Some(weight) if weight > allowed => Admission::Heavy { weight, allowed },
+            Some(_) => Admission::Keep,
         };
 
         let (now, entropy) = (self.node.now(), &*self.node.entropy);
-        let lifetime = Lifetime::new(terms, ttl, cargo.valid, noted.read, now, entropy);
+        let lifetime = Lifetime::new(terms, ttl, loaded.valid, noted.read, now, entropy);
         let Lifetime {
             expires,
             refresh_at,
             until,
         } = lifetime;
-        let positioned = cargo.position.is_some();
+        let positioned = loaded.position.is_some();
         let untimed = refresh_at == Moment::NEVER && until == Moment::NEVER;
         let plain = tags.is_empty() && untimed && !positioned;
         let extra = (!plain).then(|| {
@@ -166,9 +166,9 @@ impl Engine {
 
         // A value that was read at a position is as old as that: handlers of a change since then
         // evict it.
-        let position = cargo.position.unwrap_or(Number::ALL);
+        let position = loaded.position.unwrap_or(Number::ALL);
         let held = Held {
-            value: cargo.value,
+            value: loaded.value,
             number: noted.number.min(position),
             read: noted.read,
             expires,
@@ -177,10 +177,10 @@ impl Engine {
         };
         Prepared {
             held,
-            fate,
+            admission,
             level1: lifetime.level1(),
-            ends: limit(noted.read, cargo.valid),
-            position: cargo.position,
+            ends: limit(noted.read, loaded.valid),
+            position: loaded.position,
         }
     }
 }
