@@ -33,7 +33,7 @@ pub(crate) struct ErasedLoaded {
     pub(crate) position: Option<Number>,
 }
 
-/// Whether an entry may be kept, as far as it alone can tell.
+/// Whether L2 may keep an entry, as far as the entry alone can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Keep,
