@@ -41,7 +41,7 @@ pub(crate) mod invalidate;
 pub(crate) mod lookup;
 
 // How long one caller waits.
-pub(crate) mod patience;
+pub(crate) mod deadlines;
 
 // A load's task.
 pub(crate) mod task;

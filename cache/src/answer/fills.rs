@@ -167,14 +167,14 @@ impl Allowed {
     }
 
     /// Asks again, once something was read.
-    pub(crate) fn judge(self, fills: Option<&Arc<dyn Fills>>) -> Heard {
+    pub(crate) fn judge(self, fills: Option<&Arc<dyn Fills>>) -> Decision {
         match (self, fills) {
-            (Self::Always, _) => Heard::Yes,
-            (Self::Never, _) | (Self::While(_), None) => Heard::No,
+            (Self::Always, _) => Decision::Keep,
+            (Self::Never, _) | (Self::While(_), None) => Decision::Discard,
             (Self::While(pass), Some(fills)) => {
                 match catch_unwind(AssertUnwindSafe(|| fills.holds(pass))) {
-                    Ok(true) => Heard::Yes,
-                    Ok(false) | Err(_) => Heard::No,
+                    Ok(true) => Decision::Keep,
+                    Ok(false) | Err(_) => Decision::Discard,
                 }
             }
         }
@@ -183,7 +183,7 @@ impl Allowed {
 
 /// Whether the node hears of every change of what was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    Yes,
-    No,
+pub(crate) enum Decision {
+    Keep,
+    Discard,
 }

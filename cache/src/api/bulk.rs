@@ -15,12 +15,12 @@ use crate::{
     },
     api::cache::Cache,
     engine::{
+        deadlines::{Deadlines, WaitEvent},
         erased::ErasedLoaded,
         flight::{Flight, Landed, Turn, Why},
         load::{Demand, Share, Start},
         lookup::{Look, Refresh},
         node::Engine,
-        patience::{Heard, Patience},
         task::{Failure, Loading},
     },
     error::{GetError, Unasked},
@@ -101,7 +101,7 @@ impl Cache {
             demand: self.demand(keys, &options)?,
             options: &options,
         };
-        let mut patience = Patience::new(&self.0.node.clock, &bulk.demand.terms);
+        let mut deadlines = Deadlines::new(&self.0.node.clock, &bulk.demand.terms);
         let mut values = vec![None; keys.len()];
         let mut open: Vec<usize> = (0..keys.len()).collect();
         let mut turns = vec![None; keys.len()];
@@ -116,11 +116,11 @@ impl Cache {
                     Wanted::Got(answered) => Some(answered),
                     Wanted::Flight(share) => {
                         let flight = Arc::clone(&share.flight);
-                        bulk.wait(flight, Some(&share), &mut patience).await?
+                        bulk.wait(flight, Some(&share), &mut deadlines).await?
                     }
                     Wanted::Turn(flight) => {
-                        patience.wait_for_turn(flight.due());
-                        bulk.wait(flight, None, &mut patience).await?
+                        deadlines.end_wait_at(flight.due());
+                        bulk.wait(flight, None, &mut deadlines).await?
                     }
                 };
 
@@ -160,7 +160,7 @@ impl Bulk<'_> {
         &self,
         flight: Arc<Flight>,
         share: Option<&Share>,
-        patience: &mut Patience,
+        deadlines: &mut Deadlines,
     ) -> Result<Option<Answered<V>>, GetError> {
         let (engine, terms) = (self.engine, &self.demand.terms);
         let key = &flight.key;
@@ -168,21 +168,21 @@ impl Bulk<'_> {
 
         let mut wait = Arc::clone(&flight).wait();
         loop {
-            match poll_fn(|context| patience.poll(&mut wait, context)).await {
-                Heard::Landed(Landed::Ended) if patience.is_over() => break,
-                Heard::Landed(landed) => {
+            match poll_fn(|context| deadlines.poll(&mut wait, context)).await {
+                WaitEvent::Landed(Landed::Ended) if deadlines.is_over() => break,
+                WaitEvent::Landed(landed) => {
                     return match share {
                         Some(share) => engine.arrived::<V, V, Own>(&Own, share, landed, terms),
                         None => Ok(None),
                     };
                 }
-                Heard::Turn => return Ok(None),
-                Heard::Soft => {
+                WaitEvent::LoadOverdue => return Ok(None),
+                WaitEvent::SoftDeadline => {
                     if let Some(answered) = stale()? {
                         return Ok(Some(answered));
                     }
                 }
-                Heard::Late => break,
+                WaitEvent::Deadline => break,
             }
         }
 
@@ -190,7 +190,7 @@ impl Bulk<'_> {
             return Ok(Some(answered));
         }
         engine.named.counters.late_calls.add(1);
-        let waited = engine.node.now().since(patience.began);
+        let waited = engine.node.now().since(deadlines.began);
         Err(GetError::late(key, waited))
     }
 

@@ -24,11 +24,11 @@ use crate::{
         load::Load,
     },
     engine::{
+        deadlines::{Deadlines, WaitEvent},
         flight::{Flight, Landed, Wait, Why},
         load::{Demand, Share, Start},
         lookup::{Look, Refresh},
         node::Engine,
-        patience::{Heard, Patience},
     },
     error::GetError,
     fence::number::Number,
@@ -112,7 +112,7 @@ enum Step {
 struct Wanted {
     demand: Demand,
     noted: Number,
-    patience: Patience,
+    deadlines: Deadlines,
 }
 
 impl<'c, 'k, V, W, M, L, T> Get<'c, 'k, V, W, M, L, T> {
@@ -148,7 +148,7 @@ impl<'c, 'k, V, W, M, L, T> Get<'c, 'k, V, W, M, L, T> {
         let demand = self.engine.demand(why, &self.options);
         Wanted {
             noted,
-            patience: Patience::new(&self.engine.node.clock, &demand.terms),
+            deadlines: Deadlines::new(&self.engine.node.clock, &demand.terms),
             demand,
         }
     }
@@ -243,12 +243,12 @@ where
                     }
                 },
                 Step::Wait(mut wanted, share, mut wait) => {
-                    let Poll::Ready(heard) = wanted.patience.poll(&mut wait, context) else {
+                    let Poll::Ready(event) = wanted.deadlines.poll(&mut wait, context) else {
                         self.step = Step::Wait(wanted, share, wait);
                         return Poll::Pending;
                     };
 
-                    match self.hear(heard, &wanted, share.as_ref())? {
+                    match self.after_wait(event, &wanted, share.as_ref())? {
                         Next::Answer(answered) => return Poll::Ready(Ok(answered)),
                         Next::Wait => Step::Wait(wanted, share, wait),
                         Next::Again => {
@@ -263,9 +263,9 @@ where
     }
 
     /// Decides what a caller that has waited does next.
-    fn hear(
+    fn after_wait(
         &self,
-        heard: Heard,
+        event: WaitEvent,
         wanted: &Wanted,
         share: Option<&Share>,
     ) -> Result<Next<W>, GetError> {
@@ -274,8 +274,8 @@ where
             self.engine
                 .serve_stale::<V, W, M>(self.key, &self.form, terms)
         };
-        match heard {
-            Heard::Landed(landed) => {
+        match event {
+            WaitEvent::Landed(landed) => {
                 let engine = self.engine;
                 if let Some(share) = share
                     && let Some(answered) =
@@ -289,9 +289,9 @@ where
                     return Ok(Next::Again);
                 }
             }
-            Heard::Turn => return Ok(Next::Again),
-            Heard::Soft => return Ok(stale()?.map_or(Next::Wait, Next::Answer)),
-            Heard::Late => {}
+            WaitEvent::LoadOverdue => return Ok(Next::Again),
+            WaitEvent::SoftDeadline => return Ok(stale()?.map_or(Next::Wait, Next::Answer)),
+            WaitEvent::Deadline => {}
         }
 
         if let Some(answered) = stale()? {
@@ -299,7 +299,7 @@ where
         }
         self.engine.named.counters.late_calls.add(1);
         let now = self.engine.node.now();
-        Err(GetError::late(self.key, now.since(wanted.patience.began)))
+        Err(GetError::late(self.key, now.since(wanted.deadlines.began)))
     }
 
     /// Returns what a lookup found, and has it loaded again if it asks for that; else the number
@@ -338,7 +338,7 @@ where
             Start::Filled => Ok(None),
             Start::Queued(flight, turn) => {
                 wanted.demand.queued = Some(turn);
-                wanted.patience.wait_for_turn(flight.due());
+                wanted.deadlines.end_wait_at(flight.due());
                 Ok(Some((None, flight.wait())))
             }
             Start::Joined(flight) => {

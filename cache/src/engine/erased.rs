@@ -3,7 +3,7 @@
 use tidings_core::CacheKey;
 
 use crate::{
-    answer::{fills::Heard, loaded::Loaded, tag::Tag, ttl::Ttl},
+    answer::{fills::Decision, loaded::Loaded, tag::Tag, ttl::Ttl},
     engine::node::Engine,
     error::OptionError,
     fence::number::{Moment, Noted, Number},
@@ -62,9 +62,9 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Refuses to keep an entry whose changes the node may not hear of.
-    pub(crate) fn unless_unheard(mut self, heard: Heard) -> Self {
-        if self.admission == Admission::Keep && heard == Heard::No {
+    /// Refuses to keep an entry whose changes the node may not receive.
+    pub(crate) fn apply_decision(mut self, decision: Decision) -> Self {
+        if self.admission == Admission::Keep && decision == Decision::Discard {
             self.admission = Admission::Unheard;
         }
         self

@@ -137,8 +137,8 @@ impl Engine {
         // Before the lock: this is user code. If fills are stopped between this answer and the
         // lock, the changes that are missed from then on still void the flight or evict the entry:
         // once the node hears of them, or by the purge that takes their place.
-        let heard = flight.allowed.judge(self.node.fills.as_ref());
-        let prepared = prepared.unless_unheard(heard);
+        let decision = flight.allowed.judge(self.node.fills.as_ref());
+        let prepared = prepared.apply_decision(decision);
         let (value, level1) = (prepared.held.value.clone(), prepared.level1);
         let (weight, ends) = (prepared.held.weight, prepared.ends);
         let since = prepared.held.times().read;

@@ -5,7 +5,7 @@ use tidings_core::CacheKey;
 
 use crate::{
     answer::{
-        fills::{Allowed, Heard},
+        fills::{Allowed, Decision},
         loaded::Loaded,
     },
     engine::{
@@ -48,7 +48,7 @@ impl Engine {
         let allowed = Allowed::begin(self.node.fills.as_ref(), key);
         let tags = options.tag_list().map(|tags| &**tags);
         let prepared = self.prepare(key, loaded, noted, &self.terms(options), tags);
-        let prepared = prepared.unless_unheard(allowed.judge(self.node.fills.as_ref()));
+        let prepared = prepared.apply_decision(allowed.judge(self.node.fills.as_ref()));
         let mut admission = prepared.admission;
 
         let Ok(gone) = self.replace(key, prepared) else {
@@ -62,7 +62,9 @@ impl Engine {
 
         // Asked again with the value in its place: a purge that came between the answer and that
         // has passed it by. A load's flight would have been voided by it.
-        if admission == Admission::Keep && allowed.judge(self.node.fills.as_ref()) == Heard::No {
+        if admission == Admission::Keep
+            && allowed.judge(self.node.fills.as_ref()) == Decision::Discard
+        {
             self.invalidate(std::slice::from_ref(key), None);
             admission = Admission::Unheard;
         }

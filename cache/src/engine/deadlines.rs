@@ -15,30 +15,30 @@ use crate::{
     sync::Arc,
 };
 
-/// What a caller that waits hears of first.
-pub(crate) enum Heard {
+/// What ends a caller's wait, or interrupts it.
+pub(crate) enum WaitEvent {
     Landed(Landed),
-    /// The load that it has waited for is overdue.
-    Turn,
-    /// It has waited as long as it is to if there is an expired value.
-    Soft,
-    /// Its deadline has passed.
-    Late,
+    /// The load that the caller waits for, without having joined it, is overdue.
+    LoadOverdue,
+    /// From now on the caller takes an expired value, if there is one.
+    SoftDeadline,
+    /// The caller's deadline has passed.
+    Deadline,
 }
 
 /// When a caller stops waiting.
-pub(crate) struct Patience {
+pub(crate) struct Deadlines {
     clock: Arc<dyn Clock>,
     pub(crate) began: Moment,
     soft: Moment,
     hard: Moment,
-    /// When the load is overdue that it waits for without having joined it.
-    turn: Moment,
+    /// When the load becomes overdue that the caller waits for without having joined it.
+    overdue: Moment,
     sleep: Option<Sleep>,
 }
 
-impl Patience {
-    /// Starts to count.
+impl Deadlines {
+    /// Takes the deadlines of a call that begins now.
     pub(crate) fn new(clock: &Arc<dyn Clock>, terms: &Terms) -> Self {
         let began = Moment::from(clock.now());
         let soft = match terms.stale_after {
@@ -50,15 +50,14 @@ impl Patience {
             began,
             soft,
             hard: limit(began, terms.deadline),
-            turn: Moment::NEVER,
+            overdue: Moment::NEVER,
             sleep: None,
         }
     }
 
-    /// Waits for a load that the caller has not joined until that is due, and no longer. Ends with
-    /// the wait.
-    pub(crate) fn wait_for_turn(&mut self, due: Moment) {
-        self.turn = due;
+    /// Ends the next wait at `due`, for a load that the caller has not joined. Holds for one wait.
+    pub(crate) fn end_wait_at(&mut self, due: Moment) {
+        self.overdue = due;
         self.sleep = None;
     }
 
@@ -67,15 +66,15 @@ impl Patience {
         self.hard != Moment::NEVER && self.hard <= Moment::from(self.clock.now())
     }
 
-    /// Waits for a flight, and no longer than patience lasts. A result that is there counts before
-    /// the time.
-    pub(crate) fn poll(&mut self, wait: &mut Wait, context: &mut Context<'_>) -> Poll<Heard> {
+    /// Waits for a flight until the next deadline. A result that is there counts, even if a
+    /// deadline has passed too.
+    pub(crate) fn poll(&mut self, wait: &mut Wait, context: &mut Context<'_>) -> Poll<WaitEvent> {
         if let Poll::Ready(landed) = Pin::new(wait).poll(context) {
-            self.wait_for_turn(Moment::NEVER);
-            return Poll::Ready(Heard::Landed(landed));
+            self.end_wait_at(Moment::NEVER);
+            return Poll::Ready(WaitEvent::Landed(landed));
         }
 
-        let next = self.soft.min(self.hard).min(self.turn);
+        let next = self.soft.min(self.hard).min(self.overdue);
         if next == Moment::NEVER {
             return Poll::Pending;
         }
@@ -84,14 +83,14 @@ impl Patience {
         ready!(sleep.as_mut().poll(context));
         self.sleep = None;
 
-        if self.turn < self.soft.min(self.hard) {
-            self.turn = Moment::NEVER;
-            Poll::Ready(Heard::Turn)
+        if self.overdue < self.soft.min(self.hard) {
+            self.overdue = Moment::NEVER;
+            Poll::Ready(WaitEvent::LoadOverdue)
         } else if self.soft < self.hard {
             self.soft = Moment::NEVER;
-            Poll::Ready(Heard::Soft)
+            Poll::Ready(WaitEvent::SoftDeadline)
         } else {
-            Poll::Ready(Heard::Late)
+            Poll::Ready(WaitEvent::Deadline)
         }
     }
 }
