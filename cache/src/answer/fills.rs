@@ -181,7 +181,7 @@ impl Allowed {
     }
 }
 
-/// Whether the node hears of every change of what was read.
+/// Whether the cache may keep what was read, once it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     Keep,

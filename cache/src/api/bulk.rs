@@ -154,8 +154,8 @@ struct Bulk<'a> {
 }
 
 impl Bulk<'_> {
-    /// Waits for one key's flight, as long as the call's patience lasts. Nothing comes of it if the
-    /// key is to be asked for again, as where the call has no share in the flight.
+    /// Waits for one key's flight within the call's deadlines. Returns `None` if the key must be
+    /// looked up again, for example because the call has not joined the flight.
     async fn wait<V: Cacheable>(
         &self,
         flight: Arc<Flight>,

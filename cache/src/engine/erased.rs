@@ -46,7 +46,7 @@ pub(crate) enum Admission {
     },
     /// Its weight cannot be measured.
     Weightless,
-    /// The node may not hear of its changes.
+    /// The node may not receive its changes.
     Unheard,
 }
 
