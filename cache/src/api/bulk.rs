@@ -19,7 +19,7 @@ use crate::{
         erased::ErasedLoaded,
         flight::{Flight, Landed, Turn, Why},
         load::{Demand, Share, Start},
-        lookup::{Look, Refresh},
+        lookup::{Lookup, Refresh},
         node::Engine,
         task::{Failure, Loading},
     },
@@ -245,8 +245,8 @@ impl Bulk<'_> {
         (own, refreshed): (&mut Vec<Arc<Flight>>, &mut Vec<Arc<Flight>>),
     ) -> Result<Wanted<V>, GetError> {
         loop {
-            let noted = match self.engine.look::<V, V, Own>(key, &Own, self.options)? {
-                Look::Found { entry, refresh } => {
+            let noted = match self.engine.lookup::<V, V, Own>(key, &Own, self.options)? {
+                Lookup::Hit { entry, refresh } => {
                     let demand = Demand {
                         why: Why::Refresh,
                         staleness: Ttl::Never,
@@ -262,7 +262,7 @@ impl Bulk<'_> {
                     }
                     return Ok(Wanted::Got(entry));
                 }
-                Look::Missing { noted } => noted,
+                Lookup::Miss { noted } => noted,
             };
 
             let demand = Demand {

@@ -12,7 +12,7 @@ use crate::{
     },
     api::get::{Get, Plain, WithOutcome},
     engine::{
-        lookup::Look,
+        lookup::Lookup,
         node::{Engine, Named},
     },
     error::{BoxError, ConfigError, GetError},
@@ -281,12 +281,12 @@ impl Cache {
     /// # Ok(()) }
     /// ```
     pub fn cached<V: Cacheable>(&self, key: &CacheKey) -> Result<Option<Entry<V>>, GetError> {
-        let look = self
+        let lookup = self
             .0
-            .look::<V, V, Own>(key, &Own, &GetOptions::default())?;
-        Ok(match look {
-            Look::Found { entry, .. } => Some(entry.at(self.0.node.now())),
-            Look::Missing { .. } => None,
+            .lookup::<V, V, Own>(key, &Own, &GetOptions::default())?;
+        Ok(match lookup {
+            Lookup::Hit { entry, .. } => Some(entry.at(self.0.node.now())),
+            Lookup::Miss { .. } => None,
         })
     }
 

@@ -7,7 +7,7 @@ use tidings_core::CacheKey;
 use crate::{
     answer::{entry::Entry, form, load::Load},
     api::cache::Cache,
-    engine::lookup::Look,
+    engine::lookup::Lookup,
     error::{BoxError, GetError},
     level2::stored::Cacheable,
     options::call::GetOptions,
@@ -175,10 +175,10 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
     pub fn cached(&self, key: &CacheKey) -> Result<Option<Entry<W>>, GetError> {
         let form = form::Decoded(|value: &V| (self.l1_serializer)(value));
         let engine = &self.cache.0;
-        let look = engine.look::<V, W, _>(key, &form, &GetOptions::default())?;
-        Ok(match look {
-            Look::Found { entry, .. } => Some(entry.at(engine.node.now())),
-            Look::Missing { .. } => None,
+        let lookup = engine.lookup::<V, W, _>(key, &form, &GetOptions::default())?;
+        Ok(match lookup {
+            Lookup::Hit { entry, .. } => Some(entry.at(engine.node.now())),
+            Lookup::Miss { .. } => None,
         })
     }
 }

@@ -27,12 +27,12 @@ use crate::{
         deadlines::{Deadlines, WaitEvent},
         flight::{Flight, Landed, Wait, Why},
         load::{Demand, Share, Start},
-        lookup::{Look, Refresh},
+        lookup::{Lookup, Refresh},
         node::Engine,
     },
     error::GetError,
     fence::number::Number,
-    level1::table::Found,
+    level1::table::TableLookup,
     level2::stored::Cacheable,
     options::call::GetOptions,
 };
@@ -178,14 +178,14 @@ where
             }
 
             match this.engine.level1(this.key) {
-                Found::Hit(value) => {
+                TableLookup::Hit(value) => {
                     return Poll::Ready(Ok(T::hit(this.engine, this.key, value)));
                 }
-                Found::Touch(value) => {
+                TableLookup::Touch(value) => {
                     this.engine.touch(this.key);
                     return Poll::Ready(Ok(T::hit(this.engine, this.key, value)));
                 }
-                Found::Miss => {}
+                TableLookup::Miss => {}
             }
         }
 
@@ -220,9 +220,9 @@ where
                     }
 
                     let engine = self.engine;
-                    let look =
-                        engine.look_level2::<V, W, M>(self.key, &self.form, &self.options)?;
-                    match self.found(look) {
+                    let lookup =
+                        engine.lookup_level2::<V, W, M>(self.key, &self.form, &self.options)?;
+                    match self.found(lookup) {
                         Ok(answered) => return Poll::Ready(Ok(answered)),
                         Err(noted) => Step::Load(Box::new(self.wanted(Why::Miss, noted))),
                     }
@@ -232,8 +232,9 @@ where
                     // Filled by now; unless it was evicted or invalidated since.
                     None => {
                         let engine = self.engine;
-                        let look = engine.look::<V, W, M>(self.key, &self.form, &self.options)?;
-                        match self.found(look) {
+                        let lookup =
+                            engine.lookup::<V, W, M>(self.key, &self.form, &self.options)?;
+                        match self.found(lookup) {
                             Ok(answered) => return Poll::Ready(Ok(answered)),
                             Err(noted) => {
                                 wanted.noted = noted;
@@ -304,9 +305,9 @@ where
 
     /// Returns what a lookup found, and has it loaded again if it asks for that; else the number
     /// that was noted.
-    fn found(&mut self, look: Look<W>) -> Result<Answered<W>, Number> {
-        match look {
-            Look::Found { entry, refresh } => {
+    fn found(&mut self, lookup: Lookup<W>) -> Result<Answered<W>, Number> {
+        match lookup {
+            Lookup::Hit { entry, refresh } => {
                 if refresh == Refresh::Due
                     && let Some(load) = self.load.take()
                 {
@@ -316,7 +317,7 @@ where
                 }
                 Ok(entry)
             }
-            Look::Missing { noted } => Err(noted),
+            Lookup::Miss { noted } => Err(noted),
         }
     }
 

@@ -30,7 +30,7 @@ use crate::{
     faults::{Step, removed},
     level1::{
         thread,
-        view::{Of, Seen, SelectorIndex, ViewIndex},
+        view::{Of, SelectorIndex, ViewIndex, ViewLookup},
         window::{Entering, Kind},
     },
     level2::stored::Cacheable,
@@ -294,13 +294,13 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         P: Parts + Send,
         L: Load<V>,
     {
-        match self.look(&parts) {
-            Seen::Hit(value) => return Ok(value),
-            Seen::Touch(value) => {
+        match self.lookup(&parts) {
+            ViewLookup::Hit(value) => return Ok(value),
+            ViewLookup::Touch(value) => {
                 self.engine.touch(&self.key(&parts));
                 return Ok(value);
             }
-            Seen::Miss => {}
+            ViewLookup::Miss => {}
         }
 
         // Boxed, so that the future of a hit is small.
@@ -330,13 +330,13 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         P: Parts + Send,
         L: Load<V>,
     {
-        match self.look(&parts) {
-            Seen::Hit(value) => return Ok(value),
-            Seen::Touch(value) => {
+        match self.lookup(&parts) {
+            ViewLookup::Hit(value) => return Ok(value),
+            ViewLookup::Touch(value) => {
                 self.engine.touch(&key(&parts));
                 return Ok(value);
             }
-            Seen::Miss => {}
+            ViewLookup::Miss => {}
         }
 
         Box::pin(self.below(OwnedParts::of(&parts), key(&parts), load)).await
@@ -347,7 +347,7 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
     #[inline]
     #[must_use]
     pub fn peek<P: Parts>(&self, parts: P) -> Option<Option<Arc<W>>> {
-        self.told(self.look(&parts), &parts)
+        self.value_of(self.lookup(&parts), &parts)
     }
 
     /// Runs a closure on the value that this thread's L1 holds. This saves the reference count that
@@ -365,11 +365,12 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         let lent = loan.lent();
         let of = Of::new(self.selector_index, lent);
         let level1 = &self.engine.named.level1;
-        let seen = thread::look_with::<W, R>(level1, self.index, of, lent.bytes(), |value| {
-            run(value.map(|value| &**value))
-        });
+        let lookup =
+            thread::lookup_view_with::<W, R>(level1, self.index, of, lent.bytes(), |value| {
+                run(value.map(|value| &**value))
+            });
 
-        self.told(seen, &parts)
+        self.value_of(lookup, &parts)
     }
 
     /// Caches a value or an absence that the caller knows to be current; see [`Cache::set`].
@@ -389,25 +390,25 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
 
     /// Looks into this thread's table.
     #[inline]
-    fn look<P: Parts>(&self, parts: &P) -> Seen<Option<Arc<W>>> {
+    fn lookup<P: Parts>(&self, parts: &P) -> ViewLookup<Option<Arc<W>>> {
         if self.options.bounds_staleness() {
-            return Seen::Miss;
+            return ViewLookup::Miss;
         }
         let loan = parts.lend();
         let lent = loan.lent();
         let of = Of::new(self.selector_index, lent);
-        thread::look(&self.engine.named.level1, self.index, of, lent.bytes())
+        thread::lookup_view(&self.engine.named.level1, self.index, of, lent.bytes())
     }
 
     #[inline]
-    fn told<P: Parts, R>(&self, seen: Seen<R>, parts: &P) -> Option<R> {
-        match seen {
-            Seen::Hit(made) => Some(made),
-            Seen::Touch(made) => {
+    fn value_of<P: Parts, R>(&self, lookup: ViewLookup<R>, parts: &P) -> Option<R> {
+        match lookup {
+            ViewLookup::Hit(made) => Some(made),
+            ViewLookup::Touch(made) => {
                 self.engine.touch(&self.key(parts));
                 Some(made)
             }
-            Seen::Miss => None,
+            ViewLookup::Miss => None,
         }
     }
 

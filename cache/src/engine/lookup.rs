@@ -15,7 +15,7 @@ use crate::{
     faults::{Step, gap, removed},
     fence::number::{Moment, Number},
     level1::{
-        table::{self, Kept, pause},
+        table::{Kept, TableLookup, pause},
         thread,
     },
     level2::{
@@ -29,14 +29,14 @@ use crate::{
 /// clock.
 const AGE_EVERY: u64 = 16;
 
-/// What a lookup in both levels gave.
-pub(crate) enum Look<W> {
-    Found {
+/// The result of a lookup in both levels.
+pub(crate) enum Lookup<W> {
+    Hit {
         entry: Answered<W>,
         refresh: Refresh,
     },
     /// With the number that was noted before L2 was read.
-    Missing { noted: Number },
+    Miss { noted: Number },
 }
 
 /// Whether an entry asks to be loaded again in the background.
@@ -67,38 +67,38 @@ pub(crate) struct Promise {
 }
 
 impl Engine {
-    /// Looks into this thread's L1, then into L2.
-    pub(crate) fn look<V, W, M>(
+    /// Looks a key up in this thread's L1, then in L2.
+    pub(crate) fn lookup<V, W, M>(
         &self,
         key: &CacheKey,
         form: &M,
         options: &GetOptions,
-    ) -> Result<Look<W>, GetError>
+    ) -> Result<Lookup<W>, GetError>
     where
         V: Cacheable,
         W: Any + Send + Sync,
         M: Form<V, W>,
     {
         if options.bounds_staleness() {
-            return self.look_level2(key, form, options);
+            return self.lookup_level2(key, form, options);
         }
 
         let value = match self.level1(key) {
-            table::Found::Hit(value) => value,
-            table::Found::Touch(value) => {
+            TableLookup::Hit(value) => value,
+            TableLookup::Touch(value) => {
                 self.touch(key);
                 value
             }
-            table::Found::Miss => return self.look_level2(key, form, options),
+            TableLookup::Miss => return self.lookup_level2(key, form, options),
         };
-        Ok(Look::Found {
+        Ok(Lookup::Hit {
             entry: self.of_level1(key, value),
             refresh: Refresh::No,
         })
     }
 
     #[inline(always)]
-    pub(crate) fn level1<W: Any + Send + Sync>(&self, key: &CacheKey) -> table::Found<W> {
+    pub(crate) fn level1<W: Any + Send + Sync>(&self, key: &CacheKey) -> TableLookup<W> {
         thread::get(&self.named.level1, key)
     }
 
@@ -122,12 +122,12 @@ impl Engine {
     }
 
     #[inline(never)]
-    pub(crate) fn look_level2<V, W, M>(
+    pub(crate) fn lookup_level2<V, W, M>(
         &self,
         key: &CacheKey,
         form: &M,
         options: &GetOptions,
-    ) -> Result<Look<W>, GetError>
+    ) -> Result<Lookup<W>, GetError>
     where
         V: Cacheable,
         W: Any + Send + Sync,
@@ -153,7 +153,7 @@ impl Engine {
 
         match held {
             Some(held) => self.found_level2(key, form, held, (noted, horizon), options),
-            None => Ok(Look::Missing { noted }),
+            None => Ok(Lookup::Miss { noted }),
         }
     }
 
@@ -164,7 +164,7 @@ impl Engine {
         held: zone::Found,
         (noted, horizon): (Number, Horizon),
         options: &GetOptions,
-    ) -> Result<Look<W>, GetError>
+    ) -> Result<Lookup<W>, GetError>
     where
         V: Cacheable,
         W: Any + Send + Sync,
@@ -193,10 +193,10 @@ impl Engine {
         if ends <= now {
             let terms = self.terms(options);
             if fresh <= now || held.expires > now || !self.has_failed(&held, &terms, now) {
-                return Ok(Look::Missing { noted });
+                return Ok(Lookup::Miss { noted });
             }
             let entry = self.stale::<V, W, M>(key, form, held)?;
-            return Ok(Look::Found { entry, refresh });
+            return Ok(Lookup::Hit { entry, refresh });
         }
 
         let (read, weight) = (held.read, held.weight);
@@ -222,7 +222,7 @@ impl Engine {
             Refresh::No => promote,
         };
         let value = self.promote(key, form, shared, promise, promote)?;
-        Ok(Look::Found {
+        Ok(Lookup::Hit {
             entry: Answered {
                 value,
                 outcome: Outcome::L2,

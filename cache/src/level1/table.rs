@@ -74,9 +74,9 @@ impl Shared {
     }
 }
 
-/// What a lookup found. Two words, which travel in registers: a wider answer was measured to cost
-/// as much as the lookup.
-pub(crate) enum Found<T> {
+/// The result of a lookup. Two words, which travel in registers: a wider answer was measured to
+/// cost as much as the lookup.
+pub(crate) enum TableLookup<T> {
     /// A value, or a cached absence.
     Hit(Option<Arc<T>>),
     /// The same, and it is this hit's turn to tell L2.
@@ -151,7 +151,7 @@ impl Table {
         &mut self,
         key: &CacheKey,
         shared: &Shared,
-    ) -> Found<T> {
+    ) -> TableLookup<T> {
         let hash = key.hash_value();
         let Some(entry) = self.values.find(key, hash) else {
             return self.get_absence(key, shared);
@@ -163,15 +163,15 @@ impl Table {
             ..
         } = &entry.kept
         else {
-            return Found::Miss;
+            return TableLookup::Miss;
         };
         if is_below(*number, shared.slots.floor(hash)) || !shared.is_ahead(*expires) {
-            return Found::Miss;
+            return TableLookup::Miss;
         }
 
         // L2 knows whether the caller or this entry's form is the odd one.
         let Ok(value) = Arc::clone(value).downcast() else {
-            return Found::Miss;
+            return TableLookup::Miss;
         };
         if !entry.visited {
             entry.visited = true;
@@ -179,33 +179,33 @@ impl Table {
 
         let hits = self.counters.l1_hit();
         if hits < self.next_touch {
-            return Found::Hit(Some(value));
+            return TableLookup::Hit(Some(value));
         }
         self.next_touch = hits + pause(hash, hits, TOUCH_EVERY);
-        Found::Touch(Some(value))
+        TableLookup::Touch(Some(value))
     }
 
     #[inline(never)]
-    fn get_absence<T>(&mut self, key: &CacheKey, shared: &Shared) -> Found<T> {
+    fn get_absence<T>(&mut self, key: &CacheKey, shared: &Shared) -> TableLookup<T> {
         let hash = key.hash_value();
         let Some(entry) = self.absences.find(key, hash) else {
-            return Found::Miss;
+            return TableLookup::Miss;
         };
 
         let Kept {
             number, expires, ..
         } = entry.kept;
         if is_below(number, shared.slots.floor(hash)) || !shared.is_ahead(expires) {
-            return Found::Miss;
+            return TableLookup::Miss;
         }
         entry.visited = true;
 
         let hits = self.counters.l1_absence_hit();
         if hits < self.next_touch {
-            return Found::Hit(None);
+            return TableLookup::Hit(None);
         }
         self.next_touch = hits + pause(hash, hits, TOUCH_EVERY);
-        Found::Touch(None)
+        TableLookup::Touch(None)
     }
 
     /// Returns when what a key holds was read from its backing store.

@@ -8,8 +8,8 @@ use tidings_core::CacheKey;
 use crate::{
     fence::number::Moment,
     level1::{
-        table::{Attach, Found, Gone, Kept, Place, Shared, Table},
-        view::{Of, Seen, ViewIndex, ViewTable},
+        table::{Attach, Gone, Kept, Place, Shared, Table, TableLookup},
+        view::{Of, ViewIndex, ViewLookup, ViewTable},
         window::Kind,
     },
     stats::ThreadCounters,
@@ -40,17 +40,17 @@ struct Attached {
 /// Looks a key up in this thread's own table. The one call of a hit: inlined, it would fill its
 /// caller with the table's registers, and its arguments would travel in memory.
 #[inline(never)]
-pub(crate) fn get<T: Any + Send + Sync>(shared: &Shared, key: &CacheKey) -> Found<T> {
+pub(crate) fn get<T: Any + Send + Sync>(shared: &Shared, key: &CacheKey) -> TableLookup<T> {
     // The thread's tables are gone when a value is dropped with its thread, and borrowed when a
     // value's `Drop` uses the cache. Such a call does without L1.
-    let found = THREAD.try_with(|thread| match thread.try_borrow_mut() {
+    let lookup = THREAD.try_with(|thread| match thread.try_borrow_mut() {
         Ok(mut thread) => match thread.table(shared.place) {
             Some(table) => table.get(key, shared),
-            None => Found::Miss,
+            None => TableLookup::Miss,
         },
-        Err(_) => Found::Miss,
+        Err(_) => TableLookup::Miss,
     });
-    found.unwrap_or(Found::Miss)
+    lookup.unwrap_or(TableLookup::Miss)
 }
 
 /// Returns when what this thread holds of a key was read from its backing store.
@@ -69,34 +69,35 @@ pub(crate) fn put(shared: &Shared, key: &CacheKey, kept: Kept) {
 /// Looks a key up in this thread's own table of a view. As for [`get`], the one call of a hit; what
 /// it takes travels in registers.
 #[inline(never)]
-pub(crate) fn look<W: Any + Send + Sync>(
+pub(crate) fn lookup_view<W: Any + Send + Sync>(
     shared: &Shared,
     view: ViewIndex,
     of: Of,
     bytes: &[u8],
-) -> Seen<Option<Arc<W>>> {
-    look_with(shared, view, of, bytes, |value| value.cloned())
+) -> ViewLookup<Option<Arc<W>>> {
+    lookup_view_with(shared, view, of, bytes, |value| value.cloned())
 }
 
-/// Looks a key up as [`look`] does, and lets a closure make something of the value in its place.
+/// Looks a key up as [`lookup_view`] does, and lets a closure make something of the value in its
+/// place.
 #[inline(always)]
-pub(crate) fn look_with<W: Any + Send + Sync, R>(
+pub(crate) fn lookup_view_with<W: Any + Send + Sync, R>(
     shared: &Shared,
     view: ViewIndex,
     of: Of,
     bytes: &[u8],
     make: impl FnOnce(Option<&Arc<W>>) -> R,
-) -> Seen<R> {
+) -> ViewLookup<R> {
     // As for `get`: a call that finds the tables borrowed does without L1.
-    let seen = THREAD.try_with(|thread| {
+    let lookup = THREAD.try_with(|thread| {
         let Ok(mut thread) = thread.try_borrow_mut() else {
-            return Seen::Miss;
+            return ViewLookup::Miss;
         };
         let Some(table) = thread.table(shared.place) else {
-            return Seen::Miss;
+            return ViewLookup::Miss;
         };
         let Some(Some(view)) = table.views.get_mut(view.0) else {
-            return Seen::Miss;
+            return ViewLookup::Miss;
         };
 
         let view: &mut dyn Any = &mut **view;
@@ -109,11 +110,11 @@ pub(crate) fn look_with<W: Any + Send + Sync, R>(
                 &table.counters,
                 make,
             ),
-            None => Seen::Miss,
+            None => ViewLookup::Miss,
         }
     });
 
-    seen.unwrap_or(Seen::Miss)
+    lookup.unwrap_or(ViewLookup::Miss)
 }
 
 /// Changes this thread's table of a view, if the thread has an L1. Returns what had to leave.

@@ -42,9 +42,9 @@ impl Of {
     }
 }
 
-/// What a lookup gave. Two words if `R` is one, which travel in registers.
-pub(crate) enum Seen<R> {
-    /// What was made of a value, or of a cached absence.
+/// The result of a lookup. Two words if `R` is one, which travel in registers.
+pub(crate) enum ViewLookup<R> {
+    /// What the caller's closure made of a value, or of a cached absence.
     Hit(R),
     /// The same, and it is this hit's turn to tell L2.
     Touch(R),
@@ -94,7 +94,7 @@ impl<W> ViewTable<W> {
         clock: &Arc<dyn Clock>,
         counters: &ThreadCounters,
         make: impl FnOnce(Option<&Arc<W>>) -> R,
-    ) -> Seen<R> {
+    ) -> ViewLookup<R> {
         let asked = self.asked(of, bytes);
         let is_ahead = |moment| moment > Moment::from(clock.now());
         let made = match self.values.hit(asked, slots, is_ahead) {
@@ -114,15 +114,15 @@ impl<W> ViewTable<W> {
                 counters.l1_absence_hit();
                 make(None)
             }
-            None => return Seen::Miss,
+            None => return ViewLookup::Miss,
         };
 
         self.until_touch -= 1;
         if self.until_touch == 0 {
             self.draw();
-            Seen::Touch(made)
+            ViewLookup::Touch(made)
         } else {
-            Seen::Hit(made)
+            ViewLookup::Hit(made)
         }
     }
 
@@ -251,9 +251,9 @@ mod tests {
         let mut touches = 0;
         for _ in 0..1_000 * TOUCH_EVERY {
             match table.get(Of(0), b"key", &slots, &clock, &counters, |_| ()) {
-                Seen::Touch(()) => touches += 1,
-                Seen::Hit(()) => {}
-                Seen::Miss => panic!("it was put"),
+                ViewLookup::Touch(()) => touches += 1,
+                ViewLookup::Hit(()) => {}
+                ViewLookup::Miss => panic!("it was put"),
             }
         }
         // The distances are drawn at random: 18 is one standard deviation.
