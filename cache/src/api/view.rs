@@ -388,7 +388,7 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         self.cache().invalidate(&self.key(parts))
     }
 
-    /// Looks into this thread's table.
+    /// Looks the parts up in this thread's table.
     #[inline]
     fn lookup<P: Parts>(&self, parts: &P) -> ViewLookup<Option<Arc<W>>> {
         if self.options.bounds_staleness() {

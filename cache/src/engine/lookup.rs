@@ -39,19 +39,19 @@ pub(crate) enum Lookup<W> {
     Miss { noted: Number },
 }
 
-/// Whether an entry asks to be loaded again in the background.
+/// Whether an entry is due to be loaded again in the background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refresh {
     Due,
     No,
 }
 
-/// Where a value goes that L2 has given.
+/// Whether a value of L2 also goes into this thread's L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Promote {
-    /// Into this thread's L1, as its own.
+    /// It does, in the thread's own form.
     Level1,
-    /// Nowhere: the thread has none, and gets the shared value.
+    /// It does not; the caller gets the shared value.
     Nowhere,
 }
 

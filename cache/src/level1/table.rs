@@ -79,9 +79,9 @@ impl Shared {
 pub(crate) enum TableLookup<T> {
     /// A value, or a cached absence.
     Hit(Option<Arc<T>>),
-    /// The same, and it is this hit's turn to tell L2.
+    /// The same, and this hit is to touch the entry in L2.
     Touch(Option<Arc<T>>),
-    /// Nothing that is valid and of this type; or no table.
+    /// No valid entry of this type, or no table.
     Miss,
 }
 
@@ -105,7 +105,7 @@ pub(super) struct Table {
     pub(super) place: Place,
     pub(super) node: u64,
     values: Zone,
-    /// The number of hits at which L2 is to be told next.
+    /// The number of hits at which L2 is touched next.
     next_touch: u64,
     pub(super) counters: Arc<ThreadCounters>,
     absences: Zone,

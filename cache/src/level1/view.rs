@@ -46,9 +46,9 @@ impl Of {
 pub(crate) enum ViewLookup<R> {
     /// What the caller's closure made of a value, or of a cached absence.
     Hit(R),
-    /// The same, and it is this hit's turn to tell L2.
+    /// The same, and this hit is to touch the entry in L2.
     Touch(R),
-    /// Nothing that is valid; or no table.
+    /// No valid entry, or no table.
     Miss,
 }
 
