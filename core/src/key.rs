@@ -4,9 +4,9 @@
 //! bytes that carry structure (`:`, `%`, `~`, `@`) and control bytes are percent-encoded, and an
 //! absent part is a lone `~`. So different tuples never share a text, whatever their parts hold,
 //! and an absent part differs from an empty one. The key of a row by its primary key is
-//! `name@part`, which no tuple of parts can spell; that by other fields is `name@field:part`, which
-//! neither of them can. A primary key of several parts is that of a field without a name,
-//! `name@:part:part`: no field has such a name.
+//! `name@part`, which no tuple of parts can spell. The key of a row by other fields is
+//! `name@field:part`, which neither of the other forms can spell. The key of a row by a primary key
+//! of several parts is that of a field without a name, `name@:part:part`: no field has such a name.
 //!
 //! A key of up to [`INLINE`] bytes lives on the stack: building one does not allocate. The hash is
 //! SipHash-1-3 under a secret drawn once per process, so keys cannot be chosen to collide; it
@@ -47,7 +47,9 @@ pub const INLINE: usize = 94;
 /// assert_ne!(CacheKey::new("k", &[None::<&str>]), CacheKey::new("k", &[""]));
 /// ```
 #[derive(Clone)]
-#[repr(C)] // the hash beside the text's beginning: a comparison reads both, and few texts reach the buffer's end
+// The hash lies beside the text's beginning: a comparison reads both, and few texts reach the end
+// of the buffer.
+#[repr(C)]
 pub struct CacheKey {
     hash: u64,
     text: Text,

@@ -1,18 +1,18 @@
 //! The log: the ordered record of changes that all nodes read, as a seam that each engine fills.
 //!
-//! A node keeps a [`Cursor`] of what it has got to, and asks the [`Log`] for what lies beyond. It
-//! gets [`Record`]s and the cursor after them, or a [`Gap`] in place of what cannot be given any
-//! more. A gap is a value: it cannot be skipped by accident.
+//! A node keeps a [`Cursor`], which says how far it has read, and asks the [`Log`] for what lies
+//! beyond. It gets [`Record`]s and the cursor after them, or a [`Gap`] in place of records that the
+//! log can no longer return. A gap is a value: it cannot be skipped by accident.
 //!
 //! | word | type | meaning |
 //! |---|---|---|
 //! | epoch | [`Epoch`] | identity of a log; a cursor of another epoch means nothing |
-//! | cursor | [`Cursor`] | what a reader has got to; opaque, ordered only in part |
+//! | cursor | [`Cursor`] | how far a reader has read; opaque, ordered only in part |
 //! | mark | [`Mark`] | names one commit; compared by [`Cursor::covers`] alone |
 //! | place | [`Place`] | the cursor after one record |
-//! | bookmark | [`Bookmark`] | a commit, and where a reader goes on that knows all up to it |
-//! | record | [`Record`] | one row's change, or one thing that every node is to evict or hear |
-//! | gap | [`Gap`] | in the place of records that were not received |
+//! | bookmark | [`Bookmark`] | a commit, and where a reader continues that knows everything up to it |
+//! | record | [`Record`] | one row's change, or an eviction or event for every node |
+//! | gap | [`Gap`] | takes the place of records that were not received |
 //!
 //! # Two forms
 //!
@@ -143,8 +143,8 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         member: Option<&'a MemberId>,
     ) -> LogFuture<'a, Result<Read, LogError>>;
 
-    /// Reads every record of one row in one commit, whatever pages they lie in. None: the log no
-    /// longer holds them.
+    /// Reads every record of one row in one commit, whatever pages they lie in. Returns `None` if
+    /// the log no longer holds them.
     ///
     /// # Errors
     ///
@@ -156,8 +156,8 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         key: &'a PrimaryKey,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>>;
 
-    /// Reads the [`group`](Self::group)s of several rows, in the order of the question: those of
-    /// all rows; or, where they take much memory, of the first of them, one at least.
+    /// Reads the [`group`](Self::group)s of several rows, in the order in which they were asked
+    /// for. If they take much memory, it reads those of the first rows only, at least one.
     ///
     /// # Errors
     ///
@@ -181,9 +181,9 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         })
     }
 
-    /// Finds the cache keys of every row that goes with updated rows of an entity, to any depth,
-    /// where the schemas say `evict_on_update`. A record of an updated row is applied once these
-    /// are evicted too. None where the log has no rows beside it, as by default.
+    /// Finds the cache keys of every row that is evicted with updated rows of an entity, to any
+    /// depth, where the schemas say `evict_on_update`. A record of an updated row is applied only
+    /// once these are evicted too. `None` if the log has no rows beside it, which is the default.
     ///
     /// # Errors
     ///
@@ -197,10 +197,10 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    /// Asks the log for nothing. It is in reach if it answers, whatever else it refuses.
+    /// Checks that the log can be reached: it can if it answers, whatever else it refuses.
     ///
-    /// The answer to the next read stays as it is. By default this takes a [`head`](Self::head): a
-    /// log whose heads change what a read returns needs a way of its own.
+    /// This does not change what the next read returns. By default it takes a [`head`](Self::head);
+    /// a log whose heads change what a read returns must override it.
     ///
     /// # Errors
     ///
@@ -233,8 +233,8 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// See [`LogError`].
     fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>>;
 
-    /// Hands a wake-up to the other nodes, after the commit that it speaks of. Never waits; it may
-    /// be lost.
+    /// Sends a wake-up to the other nodes, after the commit that it announces. Never waits; the
+    /// wake-up may be lost.
     fn wake(&self, wake: Wake);
 
     /// Returns the digest by which wake-ups name a cache key, or none if this log's wake-ups name

@@ -1,10 +1,10 @@
-//! How long things took, counted so that counting costs two additions: [`Histogram`], and
-//! [`Distribution`], what it saw.
+//! Durations, counted at the price of two additions each: [`Histogram`] counts them, and a
+//! [`Distribution`] is what it has counted.
 //!
-//! Each part of a node counts for itself and hands its counts to the `metrics` facade when it is
-//! asked (`publish_metrics`), so that nothing that is counted touches a recorder. The facade takes
-//! single values and no counts by size. So what came since the last time is handed over, each
-//! duration once: publish to one recorder, which is the one that lasts.
+//! Each part of a node counts for itself and hands its counts to the `metrics` facade on request
+//! (`publish_metrics`), so counting never calls a recorder. The facade takes single values and no
+//! counts by size. So each duration is handed over once, at the first request after it: publish to
+//! one recorder only, and keep that one.
 
 use std::{
     sync::{
@@ -31,7 +31,7 @@ use std::{
 pub struct Histogram {
     buckets: [AtomicU64; Distribution::BUCKETS],
     nanoseconds: AtomicU64,
-    /// What of it was published.
+    /// The part of it that was published.
     published: Mutex<Distribution>,
 }
 
@@ -41,7 +41,7 @@ pub struct Distribution {
     /// The first counts what took less than one microsecond, the next less than two, then four, and
     /// so on; the last counts everything longer.
     pub buckets: [u64; Distribution::BUCKETS],
-    /// All of them together.
+    /// The sum of all durations.
     pub sum: Duration,
 }
 
@@ -55,8 +55,8 @@ impl Histogram {
         self.nanoseconds.fetch_add(nanoseconds, Relaxed);
     }
 
-    /// Returns what was counted so far. A duration that is counted at this moment may be in one of
-    /// the two numbers alone.
+    /// Returns what was counted so far. A duration that is being counted at this moment may be in
+    /// only one of the two numbers.
     #[must_use]
     pub fn seen(&self) -> Distribution {
         Distribution {
@@ -65,12 +65,12 @@ impl Histogram {
         }
     }
 
-    /// Hands what came since the last call to a histogram of the `metrics` facade, in seconds.
-    /// Within each size the values are put where their sum is right.
+    /// Hands what was counted since the last call to a histogram of the `metrics` facade, in
+    /// seconds. Within each bucket the values are placed so that their sum is right.
     pub fn publish(&self, to: &metrics::Histogram) {
         let new = {
-            // Two that publish at once take what is new in turns, so that nothing is handed over
-            // twice.
+            // Two threads that publish at once take the new counts in turns, so that nothing is
+            // handed over twice.
             let mut published = self
                 .published
                 .lock()

@@ -1,15 +1,15 @@
-//! [`Bookmark`]: a commit, and where a reader goes on that knows all up to it.
+//! [`Bookmark`]: a commit, and where a reader continues that knows everything up to it.
 //!
 //! A mark alone does not say that. On PostgreSQL a transaction with a lower id may be committed
-//! later, so a reader goes on from what was over when the commit's own transaction began: what was
-//! in progress then comes, though some of it may have been committed before the commit was, and
-//! come again.
+//! later, so a reader continues from what was over when the commit's own transaction began. It
+//! receives everything that was in progress then. Some of that may have been committed before the
+//! commit, and so arrive a second time.
 
 use uuid::Uuid;
 
 use super::{Cursor, Mark, Place, Position, Snapshot};
 
-/// A commit, and where a reader goes on that knows all up to it.
+/// A commit, and where a reader continues that knows everything up to it.
 ///
 /// # Examples
 ///
@@ -31,7 +31,7 @@ pub struct Bookmark {
     resume: Resume,
 }
 
-/// Where a reader goes on that knows all up to a commit, as the commit's engine says it.
+/// Where a reader continues that knows everything up to a commit, as the commit's engine says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resume {
     /// Beyond a number of a counted log.
@@ -57,9 +57,9 @@ impl Bookmark {
         Self { mark, resume }
     }
 
-    /// Makes one for a commit that was made after a cursor was taken: a reader goes on from the
-    /// cursor. None if the cursor is of another epoch, or of a log whose places need an id that the
-    /// mark does not have.
+    /// Makes one for a commit that was made after a cursor was taken: a reader continues from the
+    /// cursor. `None` if the cursor is of another epoch, or of a log whose places need an id that
+    /// the mark does not have.
     #[must_use]
     pub fn after(cursor: &Cursor, mark: Mark) -> Option<Self> {
         let resume = match cursor.position() {
@@ -82,14 +82,14 @@ impl Bookmark {
         self.mark
     }
 
-    /// Returns where a reader goes on; it means nothing without the mark's epoch.
+    /// Returns where a reader continues; it means nothing without the mark's epoch.
     #[must_use]
     pub fn resume(&self) -> Resume {
         self.resume
     }
 
-    /// Returns the place that a reader goes on from. It misses nothing that was committed after;
-    /// the commit itself may come again.
+    /// Returns the place from which a reader continues. It misses nothing that was committed
+    /// afterwards; the commit itself may arrive again.
     #[must_use]
     pub fn place(&self) -> Place {
         let epoch = self.mark.epoch();

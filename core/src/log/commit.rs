@@ -1,10 +1,10 @@
-//! [`CommitName`]: what names a commit before its log is asked in which epoch it was made.
+//! [`CommitName`]: the name of a commit whose epoch is not known yet.
 
 use uuid::Uuid;
 
 use super::{Epoch, Resume};
 
-/// What names a transaction in the database's log, and where a reader goes on that knows it.
+/// The name of a transaction in the database's log, and where a reader continues that knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommitName {
     /// PostgreSQL's transaction id; the number of a counted log's last record.
@@ -13,7 +13,7 @@ pub struct CommitName {
     pub id: Option<Uuid>,
     /// The epoch that the number is of.
     pub begun: Begun,
-    /// Where a reader goes on, in the epoch of the commit; none where nothing is written.
+    /// Where a reader continues, in the epoch of the commit; none if nothing was written.
     pub resume: Option<Resume>,
 }
 
@@ -29,8 +29,8 @@ pub enum Begun {
 }
 
 impl CommitName {
-    /// Names a commit of a log that counts its records, by the last of them: a reader goes on
-    /// behind it.
+    /// Names a commit of a log that counts its records, by its last record: a reader continues
+    /// after it.
     #[must_use]
     pub fn numbered(number: u64, id: Uuid) -> Self {
         let resume = Resume::Numbered { last: number, id };
@@ -42,8 +42,9 @@ impl CommitName {
         }
     }
 
-    /// Returns whether it may be of an epoch. A server that has recovered from a crash hands out
-    /// numbers again, which a sink that has not heard of it takes for those of the last epoch.
+    /// Returns whether it may belong to an epoch. A server that has recovered from a crash hands
+    /// out numbers again, and a sink that has not noticed the crash takes them for numbers of the
+    /// last epoch.
     #[must_use]
     pub fn may_be_of(&self, epoch: Epoch) -> bool {
         match self.begun {

@@ -1,4 +1,4 @@
-//! [`Cursor`]: how far a reader has got, and [`Place`]: the cursor after one record.
+//! [`Cursor`]: how far a reader has read, and [`Place`]: the cursor after one record.
 //!
 //! A cursor has no order of its own: on PostgreSQL two cursors may each cover a commit that the
 //! other does not. The one question that it answers is [`Cursor::covers`].
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Epoch, Mark, PositionError, Snapshot, text};
 
-/// What a reader has got to in one epoch of a log. Cheap to clone.
+/// How far a reader has read in one epoch of a log. Cheap to clone.
 ///
 /// # Examples
 ///
@@ -106,8 +106,8 @@ impl Cursor {
     ///
     /// Within the pages of one read a commit is covered only once all of them are read. A mark of
     /// another epoch is never covered, nor is one whose record has another id than the record at
-    /// the cursor. Of a mark before that the cursor does not know whether its record is the one
-    /// that was read: a reader remembers what it has read.
+    /// the cursor. For an earlier mark, the cursor does not know whether its record is the one that
+    /// was read: the reader must remember what it has read.
     #[must_use]
     pub fn covers(&self, mark: Mark) -> bool {
         self.epoch == mark.epoch()
@@ -182,14 +182,14 @@ impl<'de> Deserialize<'de> for Cursor {
     }
 }
 
-/// The cursor after one record: a reader that stopped there goes on from it, and misses nothing.
+/// The cursor after one record: a reader that stopped there continues from it, and misses nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Place(pub Cursor);
 
 impl Place {
-    /// Returns the number of the record in its log; none where a cursor at a snapshot stands for
-    /// it, as for what an engine has added to the records.
+    /// Returns the number of the record in its log; `None` if the place is a cursor at a snapshot,
+    /// as for what an engine has added to the records.
     #[must_use]
     pub fn number(&self) -> Option<u64> {
         match self.0.position() {

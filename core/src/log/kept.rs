@@ -1,4 +1,4 @@
-//! [`KeptLog`]: a log as the node keeps it that follows it.
+//! [`KeptLog`]: a log that a node follows and maintains.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ pub trait KeptLog: Log {
     /// Returns the epoch in which the log was read last; none before that.
     fn epoch(&self) -> Option<Epoch>;
 
-    /// Names a commit by what the store calls it, in the epoch in which the log was read last,
-    /// whichever it was begun in. None before the log was read.
+    /// Makes the mark of a commit that the store names, in the epoch in which the log was read
+    /// last, whichever it was begun in. `None` before the log was read.
     fn mark(&self, commit: CommitName) -> Option<Mark>;
 
-    /// Returns whether every write is recorded, as it was seen last.
+    /// Returns whether every write is recorded, as of the last read.
     fn capture(&self) -> Capture;
 
-    /// Removes the records that are older than the retention. To be called every quarter of the
-    /// retention or every minute, whichever is shorter. Returns how many were removed.
+    /// Removes the records that are older than the retention, and returns how many were removed.
+    /// Call it every quarter of the retention or every minute, whichever is shorter.
     ///
     /// # Errors
     ///

@@ -12,9 +12,9 @@ use super::{Epoch, PositionError, text};
 ///
 /// On PostgreSQL it is the id of the top transaction. On a counted log it is the number of the
 /// transaction's last record, or, for a write that changed nothing, of the last record that its
-/// transaction saw; with that record's id where the log may lose its newest records and hand their
-/// numbers out again, before a node has heard of it and the epoch has ended. There a number alone
-/// names no commit.
+/// transaction saw. A log that can lose its newest records may hand their numbers out again before
+/// a node has noticed and the epoch has ended. There a number alone names no commit, so the mark
+/// also has that record's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mark {
     epoch: Epoch,

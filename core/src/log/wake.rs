@@ -1,8 +1,7 @@
 //! Wake-ups: hints that something was committed, on their way faster than the log is polled.
 //!
 //! A wake-up may be lost, doubled, late or reordered; none of that can make a reader wrong, only
-//! slow. One that is not authentic, or of another epoch, makes its reader look into the log and
-//! nothing more.
+//! slow. A wake-up that is not authentic, or of another epoch, only makes its reader read the log.
 
 use std::{
     fmt,
@@ -25,9 +24,9 @@ pub enum Wake {
         keys: Vec<Digest>,
     },
     /// A member has reported what it has applied: read the members' rows, if a caller waits for
-    /// that. The log has nothing new. Nodes of earlier versions send it; those of this one look at
-    /// the rows while a caller waits. Where it cannot be told from a [`Look`](Self::Look), it is
-    /// one.
+    /// that. The log has nothing new. Nodes of earlier versions send it; nodes of this version read
+    /// the rows while a caller waits. Where it cannot be told from a [`Look`](Self::Look), it
+    /// counts as one.
     Reported,
     /// Commits as they travel: signed, for whatever has the cluster's key. To anything else it is a
     /// [`Look`](Self::Look).
@@ -111,8 +110,8 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// The wake-up to be sent next, where any number that are asked for while one is being sent make
-/// one more. It names what sealed commits name for as long as they fit into one text; a
+/// The wake-up to be sent next: all that are asked for while one is being sent become one more. It
+/// names what sealed commits name as long as they fit into one text; a
 /// [`Wake::Look`] includes a [`Wake::Reported`], and a sealed commit both.
 #[derive(Debug, Default)]
 pub struct NextWake(Mutex<Next>);
@@ -124,7 +123,7 @@ enum Next {
     Reported,
     Look,
     Sealed(Sealed),
-    /// More commits than fit: all that is said is that there are some.
+    /// More commits than fit: the wake-up says only that there are some.
     TooMany,
 }
 

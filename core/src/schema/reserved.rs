@@ -1,5 +1,5 @@
-//! Names that a database keeps for itself, on any engine: a schema is to fit all of them, so that
-//! it can move from one to another.
+//! Names that an engine reserves. A schema must fit every engine, so that it can move from one to
+//! another.
 //!
 //! Words of SQL are not among them: names are quoted in every statement.
 
@@ -17,7 +17,7 @@ const COLUMNS: [(&str, &str); 9] = [
     ("rowid", "SQLite"),
     ("_rowid_", "SQLite"),
 ];
-/// How the tables of a database's own begin.
+/// The prefixes of a database's own tables.
 const TABLES: [(&str, &str); 3] = [
     ("pg_", "PostgreSQL"),
     ("sqlite_", "SQLite"),
