@@ -1,5 +1,5 @@
-//! One channel: how a post goes, and the handle that users post through. Knows no bus, only what
-//! its channels share.
+//! One channel: the path of a post, and the handle that users post through. Knows no bus, only what
+//! the channels of a bus share.
 
 /// The listeners of a channel, and the route made of them.
 pub(crate) mod core;
@@ -16,7 +16,7 @@ pub(crate) mod direct;
 /// Posts to all listeners.
 pub(crate) mod post;
 
-/// What the handles of a channel hold in common.
+/// What all handles of a channel hold, and what ends with the last of them.
 pub(crate) mod alive;
 
 /// The handle.

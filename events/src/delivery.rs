@@ -7,7 +7,7 @@ pub(crate) mod envelope;
 /// What became of an event that was offered to a listener.
 pub(crate) mod offer;
 
-/// What is under way, so that a shutdown knows when all has ended.
+/// Counts the work in progress, so that a shutdown knows when it has ended.
 pub(crate) mod work;
 
 /// The queue in front of a worker.
@@ -16,7 +16,7 @@ pub(crate) mod mailbox;
 /// The queues of subscribers.
 pub(crate) mod queue;
 
-/// The live feed of all events, and the turns in the life of the bus.
+/// The live feed of all events, and the lifecycle events of the bus.
 pub(crate) mod feed;
 
 /// One order for the changes of all CRUD channels.

@@ -178,7 +178,7 @@ pub enum AttachError {
     },
 }
 
-/// Why a post was refused. No one heard of the event.
+/// Why a post was refused. No listener received the event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -224,7 +224,7 @@ pub enum Refusal {
     /// The payload's size could not be taken, since it does not serialize.
     #[error("the payload does not serialize, so its size is unknown: {reason}")]
     Unmeasurable {
-        /// What serde said.
+        /// serde's message.
         reason: String,
     },
     /// A subscriber that drops nothing has no room for it.

@@ -1,5 +1,5 @@
-//! What an event is: its name, its forms, the way it came, and the handlers that take it. Imports
-//! nothing above it.
+//! What an event is: its name, its forms, its trail, and the handlers that take it. Imports nothing
+//! above it.
 
 /// Names of channels, and patterns over them.
 pub(crate) mod name;
@@ -13,7 +13,7 @@ pub(crate) mod payload;
 /// What every event knows of its channel.
 pub(crate) mod info;
 
-/// The report of events that were missed.
+/// The report of missed events.
 pub(crate) mod gap;
 
 /// An event, or a gap in its place.
@@ -31,7 +31,7 @@ pub(crate) mod posted;
 /// The form in which wildcard handlers see an event.
 pub(crate) mod dynamic;
 
-/// Names for what was given none.
+/// Default names of handlers and subscribers.
 pub(crate) mod label;
 
 /// What is known of a handler: name, state, counts.

@@ -1,5 +1,5 @@
-//! [`Hub`]: what all channels of a bus share. Channels own it; it owns no channel, so nothing goes
-//! in a circle.
+//! [`Hub`]: what all channels of a bus share. Channels own it and it owns no channel, so there is
+//! no reference cycle.
 
 /// Which keys of unique posts are within their window.
 pub(crate) mod unique;
@@ -38,17 +38,17 @@ use crate::{
     },
 };
 
-/// Handlers are numbered over all buses of the process, so that a thread's record names one for
-/// certain.
+/// Handlers are numbered across all buses of the process, so that the number in a thread's record
+/// names exactly one.
 static NEXT_SERIAL: Serial = Serial::new(1);
 
-/// Turns in the bus's life that a listener may leave unread.
+/// How many lifecycle events a listener may leave unread.
 const LIFECYCLE_CAPACITY: usize = 256;
 
 pub(crate) struct Hub {
     id: BusId,
     settings: Settings,
-    /// Nothing new is accepted; here and in `work`, because every post asks.
+    /// Nothing new is accepted. Kept here and in `work`, because every post reads it.
     closed: AtomicBool,
     work: Arc<Work>,
     sequencer: Sequencer,
@@ -124,7 +124,7 @@ impl Hub {
             .collect()
     }
 
-    /// Refuses what nests too deep.
+    /// Refuses a post that nests too deep.
     pub(crate) fn check_depth(&self, trail: &Trail, channel: &ChannelInfo) -> Result<(), Refusal> {
         let limit = self.settings.max_depth;
         if trail.depth() <= limit {
@@ -178,7 +178,8 @@ impl Hub {
         self.work.lost()
     }
 
-    /// Returns the same with what workers had accepted and never handled.
+    /// Returns how many accepted events were not handed to their listeners, or were accepted by a
+    /// worker and never handled.
     pub(crate) fn dropped(&self) -> u64 {
         let in_mailboxes: u64 = self
             .mailboxes
@@ -191,7 +192,7 @@ impl Hub {
 
 /// The order of changes.
 impl Hub {
-    /// Fixes a change's place.
+    /// Assigns a change its place in the order.
     pub(crate) fn enqueue(&self, change: &Arc<dyn Posted>, open: Open) -> Result<(), Unqueued> {
         self.sequencer.enqueue(change, open)
     }

@@ -1,8 +1,8 @@
 //! Runs user code where its panic must not get out: drops, wakers, formatting, the program's
 //! tracing subscriber.
 //!
-//! User code runs with no lock of ours held; a panic in it is logged, and what has to happen next
-//! happens all the same.
+//! User code runs with no lock of ours held. A panic in it is logged, and does not keep the caller
+//! from going on.
 
 use std::{
     any::Any,
@@ -38,7 +38,7 @@ pub(crate) fn quietly<R>(body: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// Drops a value of the user's.
+/// Drops a user's value.
 pub(crate) fn discard<T>(what: &'static str, value: T) {
     if mem::needs_drop::<T>() {
         isolated(what, || drop(value));
@@ -66,7 +66,7 @@ fn report(what: &'static str, panic: Box<dyn Any + Send>) {
     dispose(panic);
 }
 
-/// Drops what a panic was raised with, which may panic in turn.
+/// Drops the payload of a panic, which may panic in turn.
 #[cold]
 pub(crate) fn dispose(panic: Box<dyn Any + Send>) {
     if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(panic))) {

@@ -63,8 +63,8 @@ fn bus(workers: usize, mailbox: usize) -> (WorkerEvents, Channel<Note>) {
     (bus, channel)
 }
 
-/// A handler hears every post that begins after its registration, and none that begins after its
-/// guard is gone.
+/// A handler receives every post that begins after its registration, and none that begins after its
+/// guard is dropped.
 fn registrations_are_seen_by_later_posts() {
     let (bus, channel) = bus(0, 1);
     let posting = channel.clone();
@@ -176,8 +176,8 @@ fn push(list: &Mutex<Vec<(u64, u64)>>, entry: (u64, u64)) {
         .push(entry);
 }
 
-/// Two writers: every change is dispatched, one at a time, in the order of enqueue, and both hear
-/// of it.
+/// Two writers: every change is dispatched, one at a time, in the order of enqueue, and both
+/// writers learn that it was handled.
 fn changes_are_dispatched_in_order_and_none_is_left() {
     let (bus, _) = bus(0, 1);
     let consumers = bus.declare_crud::<Consumer>().expect("free");
@@ -226,7 +226,7 @@ fn changes_are_dispatched_in_order_and_none_is_left() {
     assert_eq!(last.load(Ordering::SeqCst), 2);
 }
 
-/// A reader that sleeps is woken; what it does not get it is told of.
+/// A reader that sleeps is woken, and gets each event or a gap in its place.
 fn a_reader_gets_or_misses_every_event(overflow: Overflow) {
     let (bus, channel) = bus(0, 1);
     let options = SubscribeOptions::new().capacity(2).overflow(overflow);
@@ -285,8 +285,8 @@ fn a_poster_waits_for_room() {
     poster.join().expect("no panic");
 }
 
-/// Posts write right into the log while a reader is all that listens; who registers is heard by
-/// later posts all the same, and the reader gets every event once.
+/// Posts write right into the log while a reader is the only listener. A handler that registers
+/// receives later posts all the same, and the reader gets every event once.
 fn a_lone_log_is_left_for_company() {
     let (bus, channel) = bus(0, 1);
     let options = SubscribeOptions::new().capacity(16);
@@ -440,7 +440,7 @@ fn check(model: fn(), schedules: usize) {
     .run(model);
 }
 
-/// One test, because the removed step is told to all models of the process.
+/// One test, because a removed step is removed for all models of the process.
 #[test]
 fn models_hold_and_each_removed_step_is_noticed() {
     for (name, model) in MODELS {

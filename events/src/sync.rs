@@ -26,7 +26,7 @@ pub(crate) use self::checked::{Mutex, MutexGuard};
 
 #[cfg(shuttle)]
 mod checked {
-    //! The checker's mutex with the face of `parking_lot`'s.
+    //! The checker's mutex with the interface of `parking_lot`'s.
 
     use std::sync::{PoisonError, TryLockError};
 
@@ -70,6 +70,6 @@ pub(crate) fn shards() -> usize {
 #[cfg(not(shuttle))]
 pub(crate) const POLLS: u32 = 6;
 
-/// Enough for a model.
+/// One poll is enough for a model.
 #[cfg(shuttle)]
 pub(crate) const POLLS: u32 = 1;

@@ -1,5 +1,5 @@
-//! Promises of the bus, through its public face. What each test shows is its name; codes are those
-//! of the acceptance list.
+//! Promises of the bus, through its public interface. The name of a test says what it shows; codes
+//! are those of the acceptance list.
 
 mod bounds;
 mod channels;
@@ -124,7 +124,7 @@ impl Hanging {
     }
 }
 
-/// What handlers wrote down, in order.
+/// What handlers have recorded, in order.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Journal<T = String>(Arc<Mutex<Vec<T>>>);
 
@@ -152,7 +152,7 @@ impl<T: Clone> Journal<T> {
     }
 }
 
-/// Runs a body that must come back; one that does not is a deadlock, found after a while.
+/// Runs a body that must return. One that does not return within a while is taken for a deadlock.
 pub(crate) fn within<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
     let (done, ended) = std::sync::mpsc::channel();
     let running = std::thread::spawn(move || {

@@ -1,5 +1,5 @@
 //! A post allocates the event at most, and nothing else: shown with a counting allocator, which
-//! wants a binary of its own.
+//! needs a binary of its own.
 
 use serde::Serialize;
 use tidings_events::{SubscribeOptions, WorkerEvents};
@@ -9,7 +9,7 @@ struct Note(u64);
 
 const POSTS: u64 = 10_000;
 
-/// Allocations of `POSTS` runs of `post`, after enough of them to reach a steady state.
+/// Counts the allocations of `POSTS` runs of `post`, after enough of them to reach a steady state.
 fn allocations(mut post: impl FnMut(u64)) -> u64 {
     (0..1000).for_each(&mut post);
     allocation_counter::measure(|| (0..POSTS).for_each(&mut post)).count_total

@@ -1,6 +1,6 @@
 //! The bus's counts through the `metrics` facade.
 //!
-//! They are handed over on request, which is when they are scraped: a post touches no recorder.
+//! They are handed over on request, before a scrape: a post never calls a recorder.
 
 use std::collections::BTreeMap;
 

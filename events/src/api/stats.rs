@@ -19,7 +19,8 @@ pub struct BusStats {
     pub sequencer: SequencerStats,
     /// Posts that were refused.
     pub refused: u64,
-    /// Accepted changes that no one heard of: shut down first, or too deep in a cycle.
+    /// Accepted changes that no listener received: the bus was shut down first, or the change was
+    /// too deep in a cycle.
     pub dropped: u64,
 }
 

@@ -147,7 +147,7 @@ impl Watchdog {
         slow
     }
 
-    /// Returns what is known of a call, which may be seen for the first time.
+    /// Returns the record of a call, which may be seen for the first time.
     fn sighting(&self, place: usize, call: Call, now: Tick) -> Sighting {
         match self.seen.get(&place) {
             Some(known) if known.call == call => *known,

@@ -1,6 +1,6 @@
 //! [`LocalWorkerEvents`]: a worker's own face of the bus, on the worker's own thread.
 
-/// The state behind the face.
+/// The state behind the handle.
 pub(crate) mod state;
 
 /// The guard of a worker's own handlers.
@@ -37,9 +37,8 @@ pub struct LocalWorkerEvents {
 }
 
 impl WorkerEvents {
-    /// Takes the place of worker `index` for the calling thread. A place that was given up, because
-    /// its thread ended or died, can be taken again; what is posted in between is not kept for the
-    /// next.
+    /// Makes the calling thread worker `index`. A place that was given up, because its thread ended
+    /// or died, can be taken again; events posted in between are not kept for the next thread.
     ///
     /// # Errors
     ///
@@ -123,7 +122,7 @@ impl LocalWorkerEvents {
     ///
     /// # Errors
     ///
-    /// The channel is unknown and no wildcard.
+    /// The channel is unknown, and is not a wildcard.
     #[track_caller]
     pub fn register_dynamic<R: Outcome>(
         &self,
@@ -244,9 +243,9 @@ impl LocalWorkerEvents {
         self.inner.has_mail() && self.inner.take_mail()
     }
 
-    /// Handles what is in the mailbox and returns how many events that were; for a thread with a
-    /// loop of its own. It comes back while others post: after twice what the mailbox holds, at the
-    /// latest.
+    /// Handles what is in the mailbox and returns the number of handled events; for a thread with a
+    /// loop of its own. It returns even while others post, after twice the mailbox's capacity at
+    /// the latest.
     pub fn run_pending(&self) -> usize {
         let most = 2 * self.inner.capacity();
         let mut handled = 0;

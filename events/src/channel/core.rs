@@ -56,7 +56,7 @@ pub(crate) trait AnyChannel: Send + Sync {
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 
-    /// Makes later posts work the route out again, because registrations changed.
+    /// Makes later posts compute the route again, because registrations changed.
     fn invalidate(&self);
 
     /// Removes a typed handler.

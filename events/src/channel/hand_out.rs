@@ -1,4 +1,4 @@
-//! An event's way through a channel: inline handlers, then workers and queues.
+//! The path of an event through a channel: inline handlers, then workers and queues.
 
 use std::sync::Arc;
 
@@ -141,8 +141,8 @@ impl<T: Event> ChannelCore<T> {
         for worker in workers(route, meta) {
             match worker.mailbox.offer(&erased) {
                 Offer::Closed => self.hub.count_if_closing(),
-                // The gap is the mailbox's own account; a caller that waits for the event hears of
-                // it too.
+                // The mailbox reports the gap to its worker; a caller that waits for the event is
+                // to know of it too.
                 Offer::Missed => {
                     if let Some(completion) = meta.completion() {
                         completion.missed_by_one();
@@ -220,7 +220,7 @@ impl<T: Event> ChannelCore<T> {
         self.discard_for(event, refusal);
     }
 
-    /// Puts a gap in the place of an event that never came here.
+    /// Puts a gap in the place of an event that was never posted.
     pub(super) fn miss(&self) {
         self.report_gap(&Meta::new(None, None), 1);
     }
@@ -248,8 +248,8 @@ impl<T: Event> ChannelCore<T> {
         self.wake(&route);
     }
 
-    /// Drops an accepted event that no one will hear of: counts it, and tells the callers that wait
-    /// for it why.
+    /// Drops an accepted event that no listener will receive: counts it, and gives the reason to
+    /// the callers that wait for it.
     pub(crate) fn discard_for(&self, event: &Arc<Envelope<T>>, refusal: Refusal) {
         self.hub.count_dropped();
         if let Some(completion) = event.meta().completion() {

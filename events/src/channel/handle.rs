@@ -50,7 +50,7 @@ impl<T: Event> Channel<T> {
     /// let _queue = bus.subscribe::<u64>("test", "numbers", strict)?;
     ///
     /// numbers.post(1)?;
-    /// let refused = numbers.post(2).unwrap_err(); // full, and no listener heard of it
+    /// let refused = numbers.post(2).unwrap_err(); // full, and no listener has received it
     /// assert!(matches!(refused.refusal, Refusal::Full { subscriber } if subscriber == "audit"));
     /// assert_eq!(refused.payload, 2);
     /// # Ok(()) }

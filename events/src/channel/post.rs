@@ -32,7 +32,7 @@ use crate::{
     thread::frame::{Deferred, Frame, MAX_PENDING, in_handler},
 };
 
-/// A post that did not take place, and the notice of room, where it may wait for that.
+/// A refused post, and the notice of room if the post may wait for room.
 type Unposted<T> = (PostError<T>, Option<Arc<Notify>>);
 
 /// Whether a caller may ask when the handlers of an event have run.
@@ -69,7 +69,7 @@ impl<T: Event> ChannelCore<T> {
         self.post_on(event)
     }
 
-    /// Writes the event where its readers find it, if there are only readers.
+    /// Writes the event right into the log, whose readers are the only listeners.
     #[inline(never)]
     fn post_to_log(self: &Arc<Self>, log: &Log<T>, event: T) -> Result<(), PostError<T>> {
         // Inside a handler a post comes after the current event.
@@ -86,7 +86,7 @@ impl<T: Event> ChannelCore<T> {
         }
     }
 
-    /// Runs inline handlers where they are all there is; returns whether that was so.
+    /// Runs the inline handlers if there is no other listener; returns whether that was so.
     #[inline]
     fn post_inline(&self, frame: &Frame, event: &T) -> bool {
         if frame.is_running() || self.operation_of.is_some() {
@@ -251,8 +251,8 @@ impl<T: Event> ChannelCore<T> {
         Ok(())
     }
 
-    /// Posts, and tracks when the handlers have run; returns a full queue's notice where there is
-    /// one to wait for.
+    /// Posts, and tracks when the handlers have run. An error has the notice of room of a full
+    /// queue, if there is one to wait for.
     pub(crate) fn post_tracked(self: &Arc<Self>, event: T) -> Result<Delivery, Unposted<T>> {
         if let Err(refusal) = self.admit(&event) {
             return Err((self.refuse(event, refusal), None));
@@ -375,8 +375,7 @@ impl<T: Event> ChannelCore<T> {
         Ok(posted)
     }
 
-    /// Puts a change in the sequencer and sees that it is drained, now or after the running
-    /// handler.
+    /// Puts a change into the sequencer and has it drained, now or after the running handler.
     fn enqueue(
         self: &Arc<Self>,
         event: T,

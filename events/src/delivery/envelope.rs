@@ -20,7 +20,7 @@ pub(crate) trait Home<T: Event>: Send + Sync {
     /// Runs the inline handlers, then feeds workers and queues.
     fn dispatch(&self, envelope: &Arc<Envelope<T>>);
 
-    /// Ends an event that no one will hear of, because the bus was shut down.
+    /// Ends an event that no listener will receive, because the bus was shut down.
     fn discard(&self, envelope: &Arc<Envelope<T>>);
 
     /// Reports events of the channel like this one as lost.

@@ -1,8 +1,8 @@
-//! The live feed of all events, and the turns in the life of the bus: one queue for all listeners,
+//! The live feed of all events, and the lifecycle events of the bus: one queue for all listeners,
 //! one policy.
 //!
-//! Here, where all listeners share one overflow policy (the oldest is dropped), an async-broadcast
-//! channel is the right tool; the wrapper makes what it says of lost messages a [`Gap`].
+//! All listeners share one overflow policy here (the oldest is dropped), so an async-broadcast
+//! channel is the right tool. The wrapper turns its reports of lost messages into a [`Gap`].
 
 use std::{collections::VecDeque, fmt, mem, sync::Arc};
 
@@ -42,7 +42,8 @@ impl<M: Clone> Broadcast<M> {
     /// Sends a message, and drops what it pushes out. Wakers run here: with no lock of ours held.
     pub(crate) fn push(&self, message: M) {
         isolated("a waker", || {
-            // What comes back was pushed out, or had no listener; listeners count what they missed.
+            // What is returned was pushed out, or had no listener; listeners count what they
+            // missed.
             drop(self.sender.try_broadcast(message));
         });
     }
@@ -70,7 +71,7 @@ struct Staged {
     messages: VecDeque<Message>,
     /// Events that found no room here, because a listener's waker holds the sending thread up.
     missed: u64,
-    /// A thread is sending; it will get to what comes now.
+    /// A thread is sending; it also sends what arrives now.
     sending: bool,
 }
 
@@ -234,7 +235,7 @@ impl fmt::Debug for FeedEvent {
     }
 }
 
-/// A turn in the life of the bus.
+/// An event in the life of the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lifecycle {
@@ -248,7 +249,7 @@ pub enum Lifecycle {
     Closed,
 }
 
-/// Receives the turns in the life of the bus; see
+/// Receives the events in the life of the bus; see
 /// [`WorkerEvents::lifecycle`](crate::WorkerEvents::lifecycle).
 pub struct LifecycleFeed {
     receiver: Receiver<Lifecycle>,
@@ -259,7 +260,7 @@ impl LifecycleFeed {
         Self { receiver }
     }
 
-    /// Returns the next turn; none after [`Lifecycle::Closed`].
+    /// Returns the next event; none after [`Lifecycle::Closed`].
     ///
     /// # Cancel safety
     ///

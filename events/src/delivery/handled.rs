@@ -86,7 +86,7 @@ impl Delivery {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future forgets the question.
+    /// Dropping the future only ends the wait.
     pub fn handled(self, deadline: Duration) -> impl Future<Output = Handled> + Send + 'static {
         let until = self.clock.now().plus(deadline);
         Waiting {
@@ -104,7 +104,7 @@ impl Delivery {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future forgets the question.
+    /// Dropping the future only ends the wait.
     pub fn handled_within(
         self,
         deadline: Duration,

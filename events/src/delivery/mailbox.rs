@@ -47,10 +47,11 @@ pub(crate) struct Mailbox {
     index: usize,
     capacity: u64,
     state: Mutex<State>,
-    /// Whether the worker sleeps. Set under the lock: a post before it has been seen, and a post
-    /// after it sees it.
+    /// Whether the worker sleeps. Set under the lock: the worker has seen every post before that,
+    /// and every later post sees the flag.
     parked: AtomicBool,
-    /// Whether something may be there. Written under the lock; read without it, it is a hint.
+    /// Whether the mailbox may hold something. Written under the lock; read without it, it is a
+    /// hint.
     mail: AtomicBool,
     /// Events that left the queue for good. Only the worker writes it while it lives.
     handled: CachePadded<AtomicU64>,
@@ -62,7 +63,7 @@ struct State {
     attached: bool,
     /// Events that were accepted, ever.
     accepted: u64,
-    /// How many of them were handled when a poster last looked.
+    /// How many of them were handled when a poster last checked.
     known_handled: u64,
     /// What was turned away since the last accepted event, by channel.
     gaps: Vec<(u32, u64)>,
@@ -231,13 +232,15 @@ impl Mailbox {
         !batch.is_empty()
     }
 
-    /// Does the same, and sleeps if there is nothing. Ready with false once nothing more can come.
+    /// Moves all that is there into `batch`, and sleeps if there is nothing. Ready with false once
+    /// nothing more can come.
     pub(crate) fn poll_batch(
         &self,
         context: &mut Context<'_>,
         batch: &mut VecDeque<Mail>,
     ) -> Poll<bool> {
-        let new = context.waker().clone(); // with no lock held, as is the drop of the one that it replaces
+        // With no lock held, as is the drop of the waker that it replaces.
+        let new = context.waker().clone();
 
         // Checked and noted under one lock: a post comes before, and is seen, or after, and finds
         // the waker.
@@ -308,7 +311,7 @@ impl Mailbox {
     }
 
     /// Ends the mailbox with the bus; returns what was not handled. A worker that sleeps is woken,
-    /// and finds the end, after the gaps that it has not heard of yet.
+    /// and finds the end, after the gaps that it has not received yet.
     pub(crate) fn close(&self) -> Vec<Arc<dyn Posted>> {
         let mut state = self.state.lock();
         state.phase = Phase::Closed;
@@ -322,7 +325,7 @@ impl Mailbox {
         rest
     }
 
-    /// Takes the waker of a worker that sleeps, which has to see the end.
+    /// Takes the waker of a worker that sleeps, so that the worker sees the end.
     fn take_sleeper(&self, state: &mut State) -> Option<Waker> {
         if faults::removed(Step::EndWakesWorkers) {
             return None;

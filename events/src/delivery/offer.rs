@@ -1,6 +1,6 @@
 //! [`Offer`]: what became of an event that was offered to a listener.
 
-/// The answer of a mailbox or a queue. Counting is up to the one that offered.
+/// The answer of a mailbox or a queue. The caller that offered the event counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Offer {

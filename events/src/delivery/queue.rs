@@ -3,7 +3,7 @@
 //! Two structures serve them. All subscribers that drop the oldest share one [`log`]: an event is
 //! written once, and a reader that is behind by more than its capacity skips ahead when it reads.
 //! Where the post decides (drop the newest, refuse, wait), each subscriber has a [`bounded`] queue
-//! of its own; [`blocking`] is its twin for plain threads.
+//! of its own; [`blocking`] is the same for plain threads.
 
 /// How a subscriber wants its queue.
 pub(crate) mod options;
@@ -11,7 +11,7 @@ pub(crate) mod options;
 /// The counts of one subscriber.
 pub(crate) mod stats;
 
-/// What every queue is to its channel.
+/// A queue as its channel sees it.
 pub(crate) mod outlet;
 
 /// What comes out of a queue.

@@ -76,7 +76,7 @@ pub struct SequencerStats {
 }
 
 impl Sequencer {
-    /// Fixes the change's place.
+    /// Assigns the change its place in the order.
     pub(crate) fn enqueue(&self, change: &Arc<dyn Posted>, open: Open) -> Result<(), Unqueued> {
         let mut state = self.state.lock();
         if state.closed {
@@ -122,7 +122,7 @@ impl Sequencer {
         }
     }
 
-    /// Dispatches what is queued, unless another thread is at it: that one will get there.
+    /// Dispatches what is queued, unless another thread is draining: that thread dispatches it.
     pub(crate) fn drain(&self) {
         {
             let mut state = self.state.lock();
@@ -144,7 +144,8 @@ impl Sequencer {
                 Kind::Lost(missed) => change.report_lost(missed),
             });
             drop(open);
-            // What its handlers put aside runs before the next change, as it would without one.
+            // What its handlers put aside runs before the next change, as it would if no change
+            // followed.
             Frame::with(Frame::run_deferred);
         }
     }

@@ -26,7 +26,7 @@ pub(crate) struct Completion {
     /// How many workers and async handlers will never handle it, because their queue was full or
     /// their runtime ended. Written before `left` can reach zero.
     missed: AtomicU32,
-    /// Why no one heard of it, where that is so.
+    /// Why no listener received it, if none did.
     refusal: OnceLock<Refusal>,
     waker: Mutex<Option<Waker>>,
 }
@@ -64,7 +64,7 @@ impl Completion {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// Notes that no one will hear of it.
+    /// Notes that no listener will receive it.
     pub(crate) fn refused(&self, refusal: Refusal) {
         // Set once: an event is either dispatched or discarded.
         let _: Result<(), Refusal> = self.refusal.set(refusal);
@@ -84,7 +84,7 @@ impl Completion {
         self.one_done();
     }
 
-    /// Notes that the inline handlers have run and the rest was handed out.
+    /// Notes that the inline handlers have run, and that workers and queues have the event.
     pub(crate) fn dispatched(&self) {
         self.dispatched.store(true, Ordering::Release);
         self.one_done();
@@ -94,7 +94,7 @@ impl Completion {
         self.left.load(Ordering::Acquire) == 0
     }
 
-    /// Notes whom to wake; returns whether everything was done already.
+    /// Keeps a waker for the end; returns whether everything is done already.
     pub(crate) fn wake_when_done(&self, waker: &Waker) -> bool {
         let new = waker.clone(); // with no lock held, as is the drop of the one that it replaces
         let slot = self.waker.lock();
@@ -115,7 +115,8 @@ impl Completion {
         self.dispatched.load(Ordering::Acquire)
     }
 
-    /// Returns the workers that have not answered, and how many others.
+    /// Returns the workers that have not handled it, and the number of async handlers that have
+    /// not.
     pub(crate) fn missing(&self) -> (Vec<usize>, usize) {
         let workers: Vec<_> = (0..MAX_WORKERS)
             .filter(|index| {

@@ -56,7 +56,8 @@ impl<T: Event> Body for Borrowed<'_, T> {
     }
 }
 
-/// Stands in for a payload where all handlers are typed, so that no room is made for a JSON form.
+/// Takes the place of a payload where all handlers are typed, so that no room is made for a JSON
+/// form.
 pub(crate) struct Unasked;
 
 impl Body for Unasked {
@@ -65,7 +66,7 @@ impl Body for Unasked {
     }
 }
 
-/// A payload that workers and queues may get too.
+/// A payload that workers and queues may receive too.
 pub(crate) struct Shared<'a>(pub(crate) &'a dyn Posted);
 
 impl Body for Shared<'_> {

@@ -13,12 +13,13 @@ use parking_lot::Mutex;
 
 use crate::event::{name::CRUD, payload::Form};
 
-/// The channel that an event came by.
+/// The channel of an event.
 #[derive(Debug)]
 pub(crate) struct ChannelInfo {
     pub(crate) source: Arc<str>,
     pub(crate) event: Arc<str>,
-    /// Its number among all channels of the process: an event may have come by way of another bus.
+    /// Its number among all channels of the process: the trail of an event may lead through another
+    /// bus.
     pub(crate) id: u32,
     /// Whether it carries changes of rows: the source of those is theirs alone.
     pub(crate) crud: bool,

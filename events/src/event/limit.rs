@@ -10,7 +10,7 @@ use crate::error::Refusal;
 ///
 /// # Errors
 ///
-/// It is longer, which is noticed at the first byte too many; or it does not serialize.
+/// It is longer, which is found at the first byte too many; or the payload does not serialize.
 pub(crate) fn check<T: Serialize>(payload: &T, limit: usize) -> Result<(), Refusal> {
     let mut room = Room {
         left: limit,

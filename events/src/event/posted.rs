@@ -32,7 +32,7 @@ pub(crate) trait Posted: Send + Sync {
     /// Runs the inline handlers, then feeds workers and queues.
     fn dispatch(self: Arc<Self>);
 
-    /// Ends an event that no one will hear of, because the bus was shut down.
+    /// Ends an event that no listener will receive, because the bus was shut down.
     fn discard(self: Arc<Self>);
 
     /// Reports this many changes of its channel and operation as lost, of which this is one.
@@ -63,12 +63,12 @@ pub(crate) struct Extra {
     pub(crate) trail: Trail,
     /// The poster's span, for handlers on other threads.
     pub(crate) span: Option<tracing::Span>,
-    /// The handlers that are not done with the event yet, where someone may ask.
+    /// The handlers that are not done with the event yet, if a caller may ask.
     pub(crate) completion: Option<Completion>,
-    /// The choice of a worker, where one worker is to handle it: another takes over if that one
+    /// The choice of a worker, if one worker is to handle the event: another takes over if that one
     /// dies.
     pub(crate) unique: Option<u64>,
-    /// Why no one hears of a change that has been made: its dispatch is a gap.
+    /// Why no listener receives a change that has been made: its dispatch is a gap.
     pub(crate) lost: Option<Refusal>,
     /// Strict queues up to this serial reserved a slot for an event that was put aside.
     pub(crate) reserved_until: u64,
@@ -108,7 +108,7 @@ impl Meta {
         self.extra()?.trail.if_any()
     }
 
-    /// Returns the poster's span; one that does nothing where there was none.
+    /// Returns the poster's span, or a disabled one if there was none.
     #[inline]
     pub(crate) fn span(&self) -> &tracing::Span {
         let span = self.extra().and_then(|extra| extra.span.as_ref());

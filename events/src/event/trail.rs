@@ -5,8 +5,8 @@
 /// off by its depth, but named by its end only.
 const REMEMBERED: usize = 7;
 
-/// The way from the post that no handler made to the event at hand: its length, and the channels
-/// last passed.
+/// The path from a post outside of any handler to the current event: its length, and its latest
+/// channels.
 ///
 /// It is copied into every event, so it is 32 bytes and allocates nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Trail {
     }
 
     /// Returns the channels that repeat, oldest first and closed by `channel` itself: `[a, b, a]`
-    /// for two channels that post to each other. All that is remembered where nothing repeats.
+    /// for two channels that post to each other. If nothing repeats, all that are remembered.
     pub(crate) fn cycle(&self, channel: u32) -> Vec<u32> {
         let depth = self.depth as usize;
         let known = REMEMBERED.min(depth);

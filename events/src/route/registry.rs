@@ -1,4 +1,4 @@
-//! [`Registry`]: the listeners of each pattern, as far as it does not depend on a payload's type.
+//! [`Registry`]: the listeners of each pattern, as far as they do not depend on a payload's type.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -43,14 +43,14 @@ pub(crate) struct Described {
     pub(crate) worker: Option<usize>,
 }
 
-/// Whether a worker begins to listen with one more handler, or stops with one.
+/// Whether a worker has one handler more, or one less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     Listens,
     Stops,
 }
 
-/// Whether a worker's interest changed with it.
+/// Whether that changed what the worker listens to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Interest {
@@ -118,7 +118,7 @@ impl Registry {
         entries.push(entry);
     }
 
-    /// Takes a dynamic handler off one pattern; the caller drops it where no lock is held.
+    /// Removes a dynamic handler from one pattern; the caller drops it where no lock is held.
     pub(crate) fn remove_dynamic(&self, pattern: &Pattern, serial: u64) -> Vec<Arc<Dynamic>> {
         let mut patterns = self.patterns.lock();
         let Some(entries) = patterns.dynamic.get_mut(pattern) else {
@@ -166,8 +166,8 @@ impl Registry {
         }
     }
 
-    /// Returns the dynamic handlers of a channel, each with its level, and the workers that listen,
-    /// with what to.
+    /// Returns the dynamic handlers of a channel, each with its pattern, and the workers that
+    /// listen, each with its operations.
     pub(crate) fn listeners(&self, channel: &ChannelInfo) -> Listeners {
         let patterns = self.patterns.lock();
         let mut found = Listeners::default();

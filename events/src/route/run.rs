@@ -37,7 +37,7 @@ pub(crate) type Inline<T> = Entry<InlineFn<T>>;
 /// thin pointer.
 pub(crate) type InlineFn<T> = Box<dyn Fn(&T, &Scene<'_>) -> Result<(), BoxError> + Send + Sync>;
 
-/// One dispatch in this many has its handlers timed, on the average.
+/// One dispatch in this many has its handlers timed, on average.
 const SAMPLED: u64 = 256;
 
 /// Runs the living handlers of `list` in order.
@@ -92,8 +92,8 @@ pub(crate) fn run_more<T: Event>(
     run(frame, list, payload, scene);
 }
 
-/// Does the same with each handler in a span of its own where spans of this level are on, and timed
-/// if asked for.
+/// Does the same as [`run`], with each handler in a span of its own if spans of this level are on,
+/// and timed if asked for.
 #[cold]
 pub(crate) fn run_watched<T: Event>(
     frame: &Frame,
@@ -131,8 +131,8 @@ impl Timing {
     }
 }
 
-/// Returns which dispatch after this one is timed: one in 256 on the average, at distances that
-/// follow no pattern, so that posts which come in one do not hide from the samples.
+/// Returns which dispatch after this one is timed: one in 256 on average. The distances follow no
+/// pattern, so that posts which do follow one are sampled evenly.
 #[cold]
 pub(crate) fn next_sample(number: u64) -> u64 {
     // The mixing step of splitmix64.
@@ -144,7 +144,7 @@ pub(crate) fn next_sample(number: u64) -> u64 {
     number + 1 + mixed % (2 * SAMPLED - 1)
 }
 
-/// Times one call after the other with one reading of the clock for each.
+/// Times one call after the other, with one reading of the clock for each.
 pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {

@@ -1,4 +1,4 @@
-//! [`Route`]: the receivers of a channel's events, worked out once per change of registrations.
+//! [`Route`]: the receivers of a channel's events, computed once per change of registrations.
 //!
 //! A post runs under the route of its thread's shard: a lock that this thread shares with few
 //! others, so that posters on several cores do not fight over one cache line. The lock is held
@@ -34,12 +34,12 @@ pub(crate) struct Route<T: Event> {
     pub(crate) outlets: Box<[Arc<dyn Outlet<T>>]>,
     pub(crate) feed: Option<Arc<Feed>>,
     pub(crate) shape: Shape,
-    /// Set where one log is all that listens, so that posts may write right into it: the state of
-    /// registrations that this was true of.
+    /// Set if one log is the only listener, so that posts may write right into it: the state of the
+    /// registrations for which that was true.
     pub(crate) lone_log: Option<Registrations>,
 }
 
-/// What kinds of listeners a route has; worked out once, when the route is made.
+/// What kinds of listeners a route has; computed once, when the route is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// Inline handlers are all there is, so the payload may stay on the poster's stack.
@@ -101,7 +101,7 @@ struct Counts {
 }
 
 struct Shard<T: Event> {
-    /// None after a registration came or went. Only ever tried, never waited for.
+    /// `None` after a registration came or went. Threads only try the lock, and never wait for it.
     route: Mutex<Option<Arc<Route<T>>>>,
     /// A registration came or went since the route was made.
     stale: AtomicBool,
@@ -138,7 +138,7 @@ impl Tally<'_> {
     }
 }
 
-/// The thread that may write a count now.
+/// Which threads may write a count at the moment.
 #[derive(Clone, Copy)]
 enum Access {
     /// Only the holder of the shard's lock.
@@ -247,7 +247,7 @@ impl<T: Event> Shards<T> {
         body(&route, &tally)
     }
 
-    /// Makes every post that enters from now on find the registrations as they are now.
+    /// Lets every post that enters from now on see the current registrations.
     pub(crate) fn invalidate(&self) {
         if faults::removed(Step::RegistrationIsAnnounced) {
             return;

@@ -86,7 +86,7 @@ impl Frame {
         }
     }
 
-    /// Reads this thread's frame; one made for the occasion while the thread is being torn down.
+    /// Reads this thread's frame, or a temporary one while the thread is being torn down.
     #[inline]
     pub(crate) fn with<R>(read: impl FnOnce(&Self) -> R) -> R {
         let mut read = Some(read);
@@ -134,7 +134,7 @@ impl Frame {
         }
     }
 
-    /// Runs handlers of an event on `channel` that took the way `trail`.
+    /// Runs handlers of an event on `channel` that came by `trail`.
     #[inline]
     pub(crate) fn run<R>(
         &self,
@@ -209,7 +209,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Ends the working off of what was put aside, however it ended.
+/// Ends the work on what was put aside, however it ended.
 struct WorkingOff<'a>(&'a Frame);
 
 impl Drop for WorkingOff<'_> {

@@ -1,7 +1,8 @@
-//! The places as a worker that a thread has taken, each given up when the thread ends.
+//! The places as a worker that a thread has taken. Each is given up when the thread ends.
 //!
-//! Handlers may hold clones of their worker's handle, in a circle that nothing else would break: so
-//! the thread's end gives its places up, not only the last handle's.
+//! Handlers may hold clones of their worker's handle, a reference cycle that nothing else would
+//! break. So the end of the thread gives its places up too, and not only the drop of the last
+//! handle.
 
 use std::{cell::RefCell, rc::Weak};
 

@@ -32,9 +32,9 @@ pub(crate) enum Policy {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Writes down what it hears.
+    /// Records what it receives.
     Inline,
-    /// Passes what it hears on to another channel.
+    /// Passes what it receives on to another channel.
     Relay(usize),
     Worker(usize),
     Queue(Policy),
@@ -120,7 +120,7 @@ impl Listener {
         }
     }
 
-    /// What a receiver finds next.
+    /// Returns what a receiver finds next.
     pub(crate) fn receive(&mut self) -> Option<Found> {
         if let Some(held) = self.held.take() {
             return Some(held);
@@ -180,7 +180,7 @@ impl Mailbox {
         }
     }
 
-    /// Ends it with the bus, but for its gaps; how many events it held.
+    /// Ends it with the bus, except for its gaps. Returns how many events it held.
     pub(crate) fn close(&mut self) -> u64 {
         let before = self.mail.len();
         self.mail
@@ -188,7 +188,7 @@ impl Mailbox {
         (before - self.mail.len()) as u64
     }
 
-    /// Ends it; how many events it held.
+    /// Ends it. Returns how many events it held.
     pub(crate) fn vacate(&mut self) -> u64 {
         let events = self.mail.iter();
         let events = events.filter(|(_, found)| matches!(found, Found::Event(_)));
@@ -205,7 +205,7 @@ pub(crate) struct Model {
     /// In the order of their registration; none once dropped.
     pub(crate) listeners: Vec<Option<Listener>>,
     pub(crate) mailboxes: [Mailbox; WORKERS],
-    /// What inline handlers and workers wrote down: the listener, and what it heard.
+    /// What inline handlers and workers recorded: the listener, and what it received.
     pub(crate) journal: Vec<(usize, Found)>,
     pub(crate) posted: [u64; CHANNELS],
     pub(crate) refused: u64,
@@ -217,7 +217,7 @@ impl Model {
         all.filter(move |listener| listener.channel == channel)
     }
 
-    /// Whether a post is accepted; then every strict queue has kept a slot for it.
+    /// Returns whether a post is accepted; if so, every strict queue has reserved a slot for it.
     fn reserve(&mut self, channel: usize) -> bool {
         let strict = |listener: &&mut Listener| listener.kind.policy() == Some(Policy::Refuse);
         if self
@@ -234,7 +234,7 @@ impl Model {
         true
     }
 
-    /// Whether the post was accepted.
+    /// Posts a note. Returns whether the post was accepted.
     pub(crate) fn post(&mut self, channel: usize, note: Note) -> bool {
         if self.closed || !self.declared[channel] {
             self.refused += 1;
@@ -285,7 +285,7 @@ impl Model {
         }
     }
 
-    /// How many events the worker handled.
+    /// Handles what is in a worker's mailbox. Returns how many events that were.
     pub(crate) fn run(&mut self, worker: usize) -> usize {
         let mut handled = 0;
         self.mailboxes[worker].flush();

@@ -171,7 +171,7 @@ impl Walk {
         }
     }
 
-    /// Makes what the next listener writes down what it hears with.
+    /// Returns the function with which the next listener records what it receives.
     fn writer(&self) -> impl Fn(Found) + Send + Sync + use<> {
         let (journal, index) = (Arc::clone(&self.journal), self.guards.len());
         move |found| write(&journal, index, found)

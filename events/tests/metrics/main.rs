@@ -178,7 +178,7 @@ fn handlers_and_queues_of_one_name_are_counted_together() {
     }
 }
 
-/// What is refused, what was accepted and never heard of, and what waits for its turn in the order
+/// What is refused, what was accepted and never received, and what waits for its turn in the order
 /// of changes.
 #[test]
 fn refusals_and_changes_are_recorded() {

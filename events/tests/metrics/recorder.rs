@@ -1,4 +1,4 @@
-//! A recorder of the `metrics` facade that keeps what it is told. The cache's tests use it too.
+//! A recorder of the `metrics` facade that keeps what is recorded. The cache's tests use it too.
 
 use std::{
     collections::BTreeMap,

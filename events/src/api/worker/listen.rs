@@ -1,4 +1,4 @@
-//! [`LocalListen`]: a worker's registration being put together.
+//! [`LocalListen`]: builds a registration on a worker.
 
 use std::{
     any::Any,
@@ -27,7 +27,7 @@ use crate::{
     hub::Hub,
 };
 
-/// A registration on a worker in the making; see
+/// Builds a registration on a worker; see
 /// [`LocalWorkerEvents::on`](crate::LocalWorkerEvents::on).
 #[must_use = "nothing is registered until one of its register methods is called"]
 pub struct LocalListen<'a> {
@@ -53,15 +53,15 @@ impl<'a> LocalListen<'a> {
         self
     }
 
-    /// Names the handler in logs, spans and statistics; by default by the function and the line
-    /// that register it.
+    /// Names the handler in logs, spans and statistics. By default its name is the function and the
+    /// line that register it.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Ties the handler to an owner on this thread, weakly: once the last `Rc` is gone the handler
-    /// is not called any more and is removed at the next event.
+    /// Ties the handler weakly to an owner on this thread. Once the last `Rc` is dropped, the
+    /// handler is not called any more, and the next event removes it.
     pub fn owned_by<O: 'static>(mut self, owner: &Rc<O>) -> Self {
         let owner: Weak<O> = Rc::downgrade(owner);
         self.owner = Some(owner);
@@ -100,7 +100,7 @@ impl<'a> LocalListen<'a> {
     ///
     /// # Errors
     ///
-    /// A channel that is no wildcard is unknown.
+    /// A channel is unknown, and is not a wildcard.
     #[track_caller]
     pub fn register_dynamic<R: Outcome>(
         self,

@@ -413,7 +413,7 @@ impl LocalRoute {
     }
 }
 
-/// Gives the right to run the mailbox back.
+/// Returns the right to run the mailbox when dropped.
 pub(crate) struct Running<'a>(&'a LocalState);
 
 impl Drop for Running<'_> {

@@ -38,7 +38,7 @@ pub(crate) struct Blocking<T: Event> {
     spec: QueueSpec,
     /// None once closed; what is in the channel can still be received.
     sender: Mutex<Option<Sender<Numbered<T>>>>,
-    /// To make room for the newest.
+    /// Takes the oldest event out, to make room for the newest.
     oldest: Receiver<Numbered<T>>,
     /// Events offered; written in the channel's order, after the event was put in or dropped.
     posted: AtomicU64,
@@ -223,7 +223,7 @@ impl<T: Event> BlockingSubscriber<T> {
         }
     }
 
-    /// Does the same with a limit on the wait.
+    /// Returns the next event or gap like [`recv`](Self::recv), with a limit on the wait.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ use crate::{
     sync::{AtomicBool, Mutex, Ordering},
 };
 
-/// What a queue is made with.
+/// The parameters of a new queue.
 #[derive(Clone)]
 pub(crate) struct QueueSpec {
     pub(crate) serial: u64,
@@ -85,7 +85,8 @@ impl Awaiting {
     }
 }
 
-/// An event that someone may wait for; done with when this is dropped, however the handling ended.
+/// An event that a caller may wait for. It is done when this is dropped, however the handling
+/// ended.
 pub(crate) struct Awaited<T: Event> {
     pub(crate) event: Arc<Envelope<T>>,
     awaiting: Arc<Awaiting>,
@@ -128,7 +129,7 @@ enum Item<T: Event> {
     Missed(u64),
 }
 
-/// What was taken out.
+/// The result of taking an event out.
 pub(crate) enum Taken<T: Event> {
     Event(Arc<Envelope<T>>),
     Missed(u64),

@@ -8,9 +8,9 @@
 //! all readers have left, or that lie beyond their capacities, are cleared and used again: a log in
 //! steady use allocates nothing.
 //!
-//! Where the log is all that listens to a channel, posts write the event right into it
-//! ([`Log::write`]), without an allocation; else the slot holds a reference to the event that the
-//! others got too.
+//! If the log is the only listener of a channel, posts write the event right into it
+//! ([`Log::write`]), without an allocation. Otherwise the slot holds a reference to the event that
+//! the other listeners received too.
 
 mod segment; // layers: none of these; a log, its segments and its readers are one thing
 

@@ -32,7 +32,7 @@ pub(crate) enum Victim {
 
 impl Overflow {
     /// Returns whether a full queue refuses the post. A strict queue reserves a slot before any
-    /// listener hears of it.
+    /// listener receives the event.
     pub(crate) const fn is_strict(self) -> bool {
         match self {
             Self::Error | Self::Wait => true,

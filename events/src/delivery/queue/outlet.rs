@@ -1,5 +1,4 @@
-//! [`Outlet`]: what every queue is to its channel; [`OutletOwner`]: what a channel is to its
-//! queues.
+//! [`Outlet`]: a queue as its channel sees it; [`OutletOwner`]: a channel as its queues see it.
 
 use std::sync::Arc;
 
@@ -16,12 +15,12 @@ use crate::{
     event::payload::Event,
 };
 
-/// Where a channel hands its events to, beside inline handlers and workers.
+/// A queue to which a channel hands its events, besides inline handlers and workers.
 pub(crate) trait Outlet<T: Event>: Send + Sync {
     /// Returns its place in the order of all registrations.
     fn serial(&self) -> u64;
 
-    /// Returns the operation that it is for, where it is for one only.
+    /// Returns the operation that it is for, if it is for one only.
     fn operation(&self) -> Option<Operation>;
 
     /// Returns what happens when it is full.
@@ -88,7 +87,7 @@ impl From<Full> for Refusal {
     }
 }
 
-/// A channel, as far as its queues must know it: to leave.
+/// A channel, as far as its queues must know it in order to leave.
 pub(crate) trait OutletOwner: Send + Sync {
     /// Hands no more events to this queue.
     fn remove_outlet(&self, serial: u64);

@@ -41,7 +41,7 @@ pub(super) struct Queue<T: Event> {
     pub(super) ran: Ran,
 }
 
-/// How far a driver came.
+/// Whether a driver has come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ran {
     /// It is running, or its runtime dropped it.

@@ -84,7 +84,8 @@ impl<T: Event> Log<T> {
 }
 
 impl<T: Event> Reader<T> {
-    /// Returns the next event, where it is in the segment at hand; finding nothing proves nothing.
+    /// Returns the next event if it is in the current segment. `None` does not mean that there is
+    /// no event.
     ///
     /// Inlined, so that what it returns stays in registers: moved through memory it costs as much
     /// again.
@@ -139,7 +140,7 @@ impl<T: Event> Reader<T> {
                 return Next::Missed(1);
             }
 
-            // Where the posters have gone round by now, the next turn of the loop finds the gap.
+            // If the posters have wrapped around by now, the next iteration finds the gap.
             self.enter(Segment::<T>::base_of(self.next));
         }
     }
@@ -180,7 +181,7 @@ impl<T: Event> Reader<T> {
         }
     }
 
-    /// Wakes `waker` at the next event; ready if there is one already, or none to come.
+    /// Wakes `waker` at the next event; ready if there is one already, or if none can come.
     pub(crate) fn sleep(&mut self, waker: &Waker) -> Poll<()> {
         let new = waker.clone(); // with no lock held, as is the drop of the one that it replaces
         let mut old = None;

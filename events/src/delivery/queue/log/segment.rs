@@ -17,8 +17,8 @@ pub(crate) struct Segment<T: Event> {
     slots: Box<[Slot<T>]>,
 }
 
-/// Room for one event: in the slot's own place, or as a reference to one that others got too; none
-/// where it was lost.
+/// Room for one event: in the slot's own place, or as a reference to an event that other listeners
+/// received too; none if it was lost.
 struct Slot<T: Event> {
     place: Arc<Envelope<T>>,
     shared: OnceLock<Option<Arc<Envelope<T>>>>,
@@ -57,7 +57,7 @@ impl<T: Event> Segment<T> {
         self.slots[index_of(position)].place.fill(extra, payload);
     }
 
-    /// Sets the slot of an event that other listeners got too, or of one that was lost.
+    /// Sets the slot of an event that other listeners received too, or of one that was lost.
     pub(super) fn share(&self, position: u64, event: Option<Arc<Envelope<T>>>) {
         let _written_once: Result<(), _> = self.slots[index_of(position)].shared.set(event);
     }
