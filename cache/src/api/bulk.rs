@@ -18,7 +18,7 @@ use crate::{
         deadlines::{Deadlines, WaitEvent},
         erased::ErasedLoaded,
         flight::{Flight, Landed, Turn, Why},
-        load::{Demand, Share, Start},
+        load::{JoinedFlight, LoadRequest, Start},
         lookup::{Lookup, Refresh},
         node::Engine,
         task::{Failure, Loading},
@@ -28,22 +28,22 @@ use crate::{
     options::call::GetOptions,
 };
 
-/// What is being done about one key of a bulk call.
-enum Wanted<V> {
-    Got(Answered<V>),
-    Flight(Share),
-    /// The end of a load that it could not join.
-    Turn(Arc<Flight>),
+/// The state of one key of a bulk call.
+enum KeyState<V> {
+    Answered(Answered<V>),
+    Joined(JoinedFlight),
+    /// The call waits for the end of a load that it could not join.
+    Queued(Arc<Flight>),
 }
 
-/// Flights that were entered and have no task yet. Dropped, for example by a panic of a value's
-/// `Clone`, they fail.
-struct Entered<'a> {
+/// Flights that are in the table and have no task yet. They fail when this is dropped, for example
+/// by a panic of a value's `Clone`.
+struct UnstartedFlights<'a> {
     engine: &'a Engine,
     flights: Vec<Arc<Flight>>,
 }
 
-impl Drop for Entered<'_> {
+impl Drop for UnstartedFlights<'_> {
     fn drop(&mut self) {
         for flight in std::mem::take(&mut self.flights) {
             let landed = Landed::Failed(GetError::stopped(&flight.key));
@@ -98,10 +98,10 @@ impl Cache {
         let bulk = Bulk {
             engine: &self.0,
             keys,
-            demand: self.demand(keys, &options)?,
+            request: self.load_request(keys, &options)?,
             options: &options,
         };
-        let mut deadlines = Deadlines::new(&self.0.node.clock, &bulk.demand.terms);
+        let mut deadlines = Deadlines::new(&self.0.node.clock, &bulk.request.terms);
         let mut values = vec![None; keys.len()];
         let mut open: Vec<usize> = (0..keys.len()).collect();
         let mut turns = vec![None; keys.len()];
@@ -109,16 +109,16 @@ impl Cache {
         // Once round, unless a tag was invalidated between a load's start and this call, a load was
         // ended that another had started, or one was in progress that could not be joined.
         while !open.is_empty() {
-            let wanted = bulk.want::<V, R>(&open, &mut turns, &load)?;
+            let states = bulk.start_all::<V, R>(&open, &mut turns, &load)?;
             let mut again = Vec::new();
-            for (index, wanted) in open.into_iter().zip(wanted) {
-                let answered = match wanted {
-                    Wanted::Got(answered) => Some(answered),
-                    Wanted::Flight(share) => {
-                        let flight = Arc::clone(&share.flight);
-                        bulk.wait(flight, Some(&share), &mut deadlines).await?
+            for (index, state) in open.into_iter().zip(states) {
+                let answered = match state {
+                    KeyState::Answered(answered) => Some(answered),
+                    KeyState::Joined(joined) => {
+                        let flight = Arc::clone(&joined.flight);
+                        bulk.wait(flight, Some(&joined), &mut deadlines).await?
                     }
-                    Wanted::Turn(flight) => {
+                    KeyState::Queued(flight) => {
                         deadlines.end_wait_at(flight.due());
                         bulk.wait(flight, None, &mut deadlines).await?
                     }
@@ -136,12 +136,16 @@ impl Cache {
         Ok(values)
     }
 
-    fn demand(&self, keys: &[CacheKey], options: &GetOptions) -> Result<Demand, GetError> {
+    fn load_request(
+        &self,
+        keys: &[CacheKey],
+        options: &GetOptions,
+    ) -> Result<LoadRequest, GetError> {
         if let Err(error) = options.check(&self.0.named.settings.terms) {
             let none = CacheKey::from_text("no key");
             return Err(GetError::options(keys.first().unwrap_or(&none), error));
         }
-        Ok(self.0.demand(Why::Miss, options))
+        Ok(self.0.load_request(Why::Miss, options))
     }
 }
 
@@ -150,7 +154,7 @@ struct Bulk<'a> {
     engine: &'a Engine,
     keys: &'a [CacheKey],
     options: &'a GetOptions,
-    demand: Demand,
+    request: LoadRequest,
 }
 
 impl Bulk<'_> {
@@ -159,10 +163,10 @@ impl Bulk<'_> {
     async fn wait<V: Cacheable>(
         &self,
         flight: Arc<Flight>,
-        share: Option<&Share>,
+        joined: Option<&JoinedFlight>,
         deadlines: &mut Deadlines,
     ) -> Result<Option<Answered<V>>, GetError> {
-        let (engine, terms) = (self.engine, &self.demand.terms);
+        let (engine, terms) = (self.engine, &self.request.terms);
         let key = &flight.key;
         let stale = || engine.serve_stale::<V, V, Own>(key, &Own, terms);
 
@@ -171,8 +175,8 @@ impl Bulk<'_> {
             match poll_fn(|context| deadlines.poll(&mut wait, context)).await {
                 WaitEvent::Landed(Landed::Ended) if deadlines.is_over() => break,
                 WaitEvent::Landed(landed) => {
-                    return match share {
-                        Some(share) => engine.arrived::<V, V, Own>(&Own, share, landed, terms),
+                    return match joined {
+                        Some(joined) => engine.arrived::<V, V, Own>(&Own, joined, landed, terms),
                         None => Ok(None),
                     };
                 }
@@ -194,27 +198,27 @@ impl Bulk<'_> {
         Err(GetError::late(key, waited))
     }
 
-    /// Looks each key up, joins its load, or starts one for all that are left.
-    fn want<V: Cacheable, R: LoadMany<V>>(
+    /// Looks each key up, and joins its load or starts one for all keys that are left.
+    fn start_all<V: Cacheable, R: LoadMany<V>>(
         &self,
         open: &[usize],
         turns: &mut [Option<Turn>],
         load: &(impl Fn(Vec<CacheKey>) -> R + Send + Sync),
-    ) -> Result<Vec<Wanted<V>>, GetError> {
-        let entered = || Entered {
+    ) -> Result<Vec<KeyState<V>>, GetError> {
+        let entered = || UnstartedFlights {
             engine: self.engine,
             flights: Vec::new(),
         };
         let (mut own, mut refresh) = (entered(), entered());
 
-        let mut wanted = Vec::with_capacity(open.len());
+        let mut states = Vec::with_capacity(open.len());
         let mut error = None;
         for index in open {
             let key = &self.keys[*index];
             let flights = (&mut own.flights, &mut refresh.flights);
 
-            match self.want_one(key, &mut turns[*index], flights) {
-                Ok(one) => wanted.push(one),
+            match self.start_one(key, &mut turns[*index], flights) {
+                Ok(one) => states.push(one),
                 Err(other) => {
                     // Flights that were entered must fly all the same: others may wait for them.
                     error = Some(other);
@@ -229,51 +233,51 @@ impl Bulk<'_> {
                 let asked: Vec<_> = flights.iter().map(|flight| flight.key.clone()).collect();
                 let tags = self.options.tag_list().cloned();
                 self.engine
-                    .spawn(flights, self.demand.terms, tags, why, || {
+                    .spawn(flights, self.request.terms, tags, why, || {
                         many(asked.clone(), load(asked))
                     });
             }
         }
 
-        error.map_or(Ok(wanted), Err)
+        error.map_or(Ok(states), Err)
     }
 
-    fn want_one<V: Cacheable>(
+    fn start_one<V: Cacheable>(
         &self,
         key: &CacheKey,
         turn: &mut Option<Turn>,
         (own, refreshed): (&mut Vec<Arc<Flight>>, &mut Vec<Arc<Flight>>),
-    ) -> Result<Wanted<V>, GetError> {
+    ) -> Result<KeyState<V>, GetError> {
         loop {
             let noted = match self.engine.lookup::<V, V, Own>(key, &Own, self.options)? {
                 Lookup::Hit { entry, refresh } => {
-                    let demand = Demand {
+                    let request = LoadRequest {
                         why: Why::Refresh,
                         staleness: Ttl::Never,
-                        ..self.demand
+                        ..self.request
                     };
 
                     // The caller has its value, whatever keeps it from being loaded again.
                     if refresh == Refresh::Due
-                        && let Ok(Start::Own(flight)) = self.engine.start::<V>(key, &demand)
+                        && let Ok(Start::Own(flight)) = self.engine.start::<V>(key, &request)
                     {
                         self.engine.named.counters.refreshes.add(1);
                         refreshed.push(flight);
                     }
-                    return Ok(Wanted::Got(entry));
+                    return Ok(KeyState::Answered(entry));
                 }
                 Lookup::Miss { noted } => noted,
             };
 
-            let demand = Demand {
+            let request = LoadRequest {
                 queued: *turn,
-                ..self.demand
+                ..self.request
             };
-            let (flight, outcome) = match self.engine.start::<V>(key, &demand)? {
+            let (flight, outcome) = match self.engine.start::<V>(key, &request)? {
                 Start::Filled => continue,
                 Start::Queued(flight, since) => {
                     *turn = Some(since);
-                    return Ok(Wanted::Turn(flight));
+                    return Ok(KeyState::Queued(flight));
                 }
                 Start::Own(flight) => {
                     own.push(Arc::clone(&flight));
@@ -286,7 +290,7 @@ impl Bulk<'_> {
             };
 
             self.engine.count_miss();
-            return Ok(Wanted::Flight(Share {
+            return Ok(KeyState::Joined(JoinedFlight {
                 flight,
                 outcome,
                 noted,

@@ -10,7 +10,7 @@ use crate::{
         form::{Decoded, Own},
         load::Load,
     },
-    api::get::{Get, Plain, WithOutcome},
+    api::get::{Get, ValueOnly, WithOutcome},
     engine::{
         lookup::Lookup,
         node::{Engine, Named},
@@ -166,7 +166,7 @@ impl Cache {
         options: GetOptions,
         load: L,
     ) -> impl Future<Output = Result<Option<Arc<V>>, GetError>> + Send {
-        Get::new(&self.0, key, options, Own, load, Plain)
+        Get::new(&self.0, key, options, Own, load, ValueOnly)
     }
 
     /// Returns the value of a key, like [`get`](Self::get), with the age of the value and how the

@@ -26,7 +26,7 @@ use crate::{
     engine::{
         deadlines::{Deadlines, WaitEvent},
         flight::{Flight, Landed, Wait, Why},
-        load::{Demand, Share, Start},
+        load::{JoinedFlight, LoadRequest, Start},
         lookup::{Lookup, Refresh},
         node::Engine,
     },
@@ -37,47 +37,47 @@ use crate::{
     options::call::GetOptions,
 };
 
-/// The form of the answer that a caller wants.
-pub(crate) trait Telling<W> {
-    type Told;
+/// What a call returns: the value alone, or with how it was obtained.
+pub(crate) trait Response<W> {
+    type Output;
 
-    /// Makes the answer for a hit in L1.
-    fn hit(engine: &Engine, key: &CacheKey, value: Option<Arc<W>>) -> Self::Told;
+    /// Makes the result of a hit in L1.
+    fn of_hit(engine: &Engine, key: &CacheKey, value: Option<Arc<W>>) -> Self::Output;
 
-    /// Makes the answer for anything but a hit in L1.
-    fn tell(engine: &Engine, answered: Answered<W>) -> Self::Told;
+    /// Makes the result of anything but a hit in L1.
+    fn of_answered(engine: &Engine, answered: Answered<W>) -> Self::Output;
 }
 
 /// The value.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plain;
+pub(crate) struct ValueOnly;
 
 /// The value, and how it was obtained.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WithOutcome;
 
-impl<W> Telling<W> for Plain {
-    type Told = Option<Arc<W>>;
+impl<W> Response<W> for ValueOnly {
+    type Output = Option<Arc<W>>;
 
     #[inline(always)]
-    fn hit(_: &Engine, _: &CacheKey, value: Option<Arc<W>>) -> Self::Told {
+    fn of_hit(_: &Engine, _: &CacheKey, value: Option<Arc<W>>) -> Self::Output {
         value
     }
 
     #[inline(always)]
-    fn tell(_: &Engine, answered: Answered<W>) -> Self::Told {
+    fn of_answered(_: &Engine, answered: Answered<W>) -> Self::Output {
         answered.value
     }
 }
 
-impl<W> Telling<W> for WithOutcome {
-    type Told = Entry<W>;
+impl<W> Response<W> for WithOutcome {
+    type Output = Entry<W>;
 
-    fn hit(engine: &Engine, key: &CacheKey, value: Option<Arc<W>>) -> Self::Told {
-        Self::tell(engine, engine.of_level1(key, value))
+    fn of_hit(engine: &Engine, key: &CacheKey, value: Option<Arc<W>>) -> Self::Output {
+        Self::of_answered(engine, engine.of_level1(key, value))
     }
 
-    fn tell(engine: &Engine, answered: Answered<W>) -> Self::Told {
+    fn of_answered(engine: &Engine, answered: Answered<W>) -> Self::Output {
         answered.at(engine.node.now())
     }
 }
@@ -91,26 +91,26 @@ pub(crate) struct Get<'c, 'k, V, W, M, L, T> {
     form: M,
     /// Taken by the load that this call starts.
     load: Option<L>,
-    step: Step,
-    of: PhantomData<Of<V, W, T>>,
+    state: State,
+    of: PhantomData<TypeParameters<V, W, T>>,
 }
 
-/// The types of what L2 holds, of what the caller gets, and of the form of its answer.
-type Of<V, W, T> = fn() -> (V, W, T);
+/// The types of L2's value, of the caller's value, and of the result.
+type TypeParameters<V, W, T> = fn() -> (V, W, T);
 
-enum Step {
-    /// Nothing was done.
+enum State {
+    /// Nothing has been done.
     Ask,
-    /// A load is wanted: both levels were found without the key, or are not asked.
-    Load(Box<Wanted>),
-    /// It waits for a load that it has a share in, or for the end of one that it could not join.
-    Wait(Box<Wanted>, Option<Share>, Wait),
+    /// A load is needed: neither level has the key, or the call loads whatever is cached.
+    Load(Box<PendingLoad>),
+    /// The call waits for a load that it has joined, or for the end of one that it could not join.
+    Wait(Box<PendingLoad>, Option<JoinedFlight>, Wait),
     Done,
 }
 
-/// What a call wants of a load.
-struct Wanted {
-    demand: Demand,
+/// A call that needs a load.
+struct PendingLoad {
+    request: LoadRequest,
     noted: Number,
     deadlines: Deadlines,
 }
@@ -131,7 +131,7 @@ impl<'c, 'k, V, W, M, L, T> Get<'c, 'k, V, W, M, L, T> {
             options,
             form,
             load: Some(load),
-            step: Step::Ask,
+            state: State::Ask,
             of: PhantomData,
         }
     }
@@ -139,17 +139,17 @@ impl<'c, 'k, V, W, M, L, T> Get<'c, 'k, V, W, M, L, T> {
     /// Loads whatever is cached.
     pub(crate) fn loading(mut self, why: Why) -> Self {
         let noted = self.engine.node.sequence.current();
-        self.step = Step::Load(Box::new(self.wanted(why, noted)));
+        self.state = State::Load(Box::new(self.pending(why, noted)));
         self
     }
 
-    fn wanted(&self, why: Why, noted: Number) -> Wanted {
+    fn pending(&self, why: Why, noted: Number) -> PendingLoad {
         self.engine.count_miss();
-        let demand = self.engine.demand(why, &self.options);
-        Wanted {
+        let request = self.engine.load_request(why, &self.options);
+        PendingLoad {
             noted,
-            deadlines: Deadlines::new(&self.engine.node.clock, &demand.terms),
-            demand,
+            deadlines: Deadlines::new(&self.engine.node.clock, &request.terms),
+            request,
         }
     }
 }
@@ -163,14 +163,14 @@ where
     W: Any + Send + Sync,
     M: Form<V, W>,
     L: Load<V>,
-    T: Telling<W>,
+    T: Response<W>,
 {
-    type Output = Result<T::Told, GetError>;
+    type Output = Result<T::Output, GetError>;
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Step::Ask = &this.step
+        if let State::Ask = &this.state
             && !this.options.bounds_staleness()
         {
             if let Err(error) = this.options.check(&this.engine.named.settings.terms) {
@@ -179,11 +179,11 @@ where
 
             match this.engine.level1(this.key) {
                 TableLookup::Hit(value) => {
-                    return Poll::Ready(Ok(T::hit(this.engine, this.key, value)));
+                    return Poll::Ready(Ok(T::of_hit(this.engine, this.key, value)));
                 }
                 TableLookup::Touch(value) => {
                     this.engine.touch(this.key);
-                    return Poll::Ready(Ok(T::hit(this.engine, this.key, value)));
+                    return Poll::Ready(Ok(T::of_hit(this.engine, this.key, value)));
                 }
                 TableLookup::Miss => {}
             }
@@ -191,7 +191,7 @@ where
 
         let engine = this.engine;
         this.poll_below(context)
-            .map_ok(|answered| T::tell(engine, answered))
+            .map_ok(|answered| T::of_answered(engine, answered))
     }
 }
 
@@ -212,9 +212,9 @@ where
     #[inline(never)]
     fn poll_below(&mut self, context: &mut Context<'_>) -> Poll<Result<Answered<W>, GetError>> {
         loop {
-            self.step = match std::mem::replace(&mut self.step, Step::Done) {
-                Step::Ask => {
-                    // Checked already, unless the call bounds staleness and so did not ask L1.
+            self.state = match std::mem::replace(&mut self.state, State::Done) {
+                State::Ask => {
+                    // Checked already, unless the call bounds staleness and so skipped L1.
                     if let Err(error) = self.options.check(&self.engine.named.settings.terms) {
                         return Poll::Ready(Err(GetError::options(self.key, error)));
                     }
@@ -224,12 +224,12 @@ where
                         engine.lookup_level2::<V, W, M>(self.key, &self.form, &self.options)?;
                     match self.found(lookup) {
                         Ok(answered) => return Poll::Ready(Ok(answered)),
-                        Err(noted) => Step::Load(Box::new(self.wanted(Why::Miss, noted))),
+                        Err(noted) => State::Load(Box::new(self.pending(Why::Miss, noted))),
                     }
                 }
-                Step::Load(mut wanted) => match self.start(&mut wanted)? {
-                    Some((share, wait)) => Step::Wait(wanted, share, wait),
-                    // Filled by now; unless it was evicted or invalidated since.
+                State::Load(mut pending) => match self.start(&mut pending)? {
+                    Some((joined, wait)) => State::Wait(pending, joined, wait),
+                    // Filled in the meantime, unless it was evicted or invalidated since.
                     None => {
                         let engine = self.engine;
                         let lookup =
@@ -237,28 +237,28 @@ where
                         match self.found(lookup) {
                             Ok(answered) => return Poll::Ready(Ok(answered)),
                             Err(noted) => {
-                                wanted.noted = noted;
-                                Step::Load(wanted)
+                                pending.noted = noted;
+                                State::Load(pending)
                             }
                         }
                     }
                 },
-                Step::Wait(mut wanted, share, mut wait) => {
-                    let Poll::Ready(event) = wanted.deadlines.poll(&mut wait, context) else {
-                        self.step = Step::Wait(wanted, share, wait);
+                State::Wait(mut pending, joined, mut wait) => {
+                    let Poll::Ready(event) = pending.deadlines.poll(&mut wait, context) else {
+                        self.state = State::Wait(pending, joined, wait);
                         return Poll::Pending;
                     };
 
-                    match self.after_wait(event, &wanted, share.as_ref())? {
+                    match self.after_wait(event, &pending, joined.as_ref())? {
                         Next::Answer(answered) => return Poll::Ready(Ok(answered)),
-                        Next::Wait => Step::Wait(wanted, share, wait),
+                        Next::Wait => State::Wait(pending, joined, wait),
                         Next::Again => {
-                            wanted.noted = self.engine.node.sequence.current();
-                            Step::Load(wanted)
+                            pending.noted = self.engine.node.sequence.current();
+                            State::Load(pending)
                         }
                     }
                 }
-                Step::Done => panic!("a get was polled after it had answered"),
+                State::Done => panic!("a get was polled after it had answered"),
             };
         }
     }
@@ -267,10 +267,10 @@ where
     fn after_wait(
         &self,
         event: WaitEvent,
-        wanted: &Wanted,
-        share: Option<&Share>,
+        pending: &PendingLoad,
+        joined: Option<&JoinedFlight>,
     ) -> Result<Next<W>, GetError> {
-        let terms = &wanted.demand.terms;
+        let terms = &pending.request.terms;
         let stale = || {
             self.engine
                 .serve_stale::<V, W, M>(self.key, &self.form, terms)
@@ -278,9 +278,9 @@ where
         match event {
             WaitEvent::Landed(landed) => {
                 let engine = self.engine;
-                if let Some(share) = share
+                if let Some(joined) = joined
                     && let Some(answered) =
-                        engine.arrived::<V, W, M>(&self.form, share, landed, terms)?
+                        engine.arrived::<V, W, M>(&self.form, joined, landed, terms)?
                 {
                     return Ok(Next::Answer(answered));
                 }
@@ -300,7 +300,7 @@ where
         }
         self.engine.named.counters.late_calls.add(1);
         let now = self.engine.node.now();
-        Err(GetError::late(self.key, now.since(wanted.deadlines.began)))
+        Err(GetError::late(self.key, now.since(pending.deadlines.began)))
     }
 
     /// Returns what a lookup found, and has it loaded again if it asks for that; else the number
@@ -321,45 +321,48 @@ where
         }
     }
 
-    /// Joins the key's flight, starts it, or waits for the end of one; `None` if L2 was filled by
-    /// another.
-    fn start(&mut self, wanted: &mut Wanted) -> Result<Option<(Option<Share>, Wait)>, GetError> {
-        let noted = wanted.noted;
-        let share = |flight: Arc<Flight>, outcome| {
+    /// Joins the key's flight, starts one, or waits for the end of one that it cannot join; `None`
+    /// if another load has filled L2.
+    fn start(
+        &mut self,
+        pending: &mut PendingLoad,
+    ) -> Result<Option<(Option<JoinedFlight>, Wait)>, GetError> {
+        let noted = pending.noted;
+        let joined = |flight: Arc<Flight>, outcome| {
             let wait = Arc::clone(&flight).wait();
-            let share = Share {
+            let joined = JoinedFlight {
                 flight,
                 outcome,
                 noted,
             };
-            (Some(share), wait)
+            (Some(joined), wait)
         };
 
-        match self.engine.start::<V>(self.key, &wanted.demand)? {
+        match self.engine.start::<V>(self.key, &pending.request)? {
             Start::Filled => Ok(None),
             Start::Queued(flight, turn) => {
-                wanted.demand.queued = Some(turn);
-                wanted.deadlines.end_wait_at(flight.due());
+                pending.request.queued = Some(turn);
+                pending.deadlines.end_wait_at(flight.due());
                 Ok(Some((None, flight.wait())))
             }
             Start::Joined(flight) => {
                 self.engine.named.counters.joined.add(1);
-                Ok(Some(share(flight, Outcome::Joined)))
+                Ok(Some(joined(flight, Outcome::Joined)))
             }
             Start::Own(flight) => {
-                let demand = &wanted.demand;
-                // A caller comes round again only with its load in hand, or after a load of its
-                // own; that one's number no tag's invalidation can exceed before it began.
+                let request = &pending.request;
+                // A caller comes here again only with its load in hand, or after a load of its own.
+                // That load noted its number after the caller did, so no tag sends the caller back.
                 let Some(load) = self.load.take() else {
                     let error = GetError::stopped(self.key);
                     let landed = Landed::Failed(error.clone());
-                    self.engine.fail(&flight, &demand.terms, landed);
+                    self.engine.fail(&flight, &request.terms, landed);
                     return Err(error);
                 };
 
                 self.engine
-                    .run(&flight, demand, self.options.tag_list(), load);
-                Ok(Some(share(flight, Outcome::Loaded)))
+                    .run(&flight, request, self.options.tag_list(), load);
+                Ok(Some(joined(flight, Outcome::Loaded)))
             }
         }
     }

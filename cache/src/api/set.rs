@@ -8,7 +8,7 @@ use crate::{
     answer::{form::Own, load::Load, loaded::Loaded},
     api::{
         cache::Cache,
-        get::{Get, Plain},
+        get::{Get, ValueOnly},
     },
     engine::flight::Why,
     error::{GetError, SetError},
@@ -151,7 +151,7 @@ impl Cache {
     ) -> Result<Option<Arc<V>>, GetError> {
         let checked = options.check(&self.0.named.settings.terms);
         checked.map_err(|error| GetError::options(key, error))?;
-        Get::new(&self.0, key, options, Own, load, Plain)
+        Get::new(&self.0, key, options, Own, load, ValueOnly)
             .loading(why)
             .await
     }

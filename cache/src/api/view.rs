@@ -23,7 +23,7 @@ use crate::{
     },
     api::{
         cache::Cache,
-        get::{Get, Plain},
+        get::{Get, ValueOnly},
     },
     engine::{flight::ValueType, node::Engine, views::Selector},
     error::{BoxError, GetError, OptionError, SetError, ViewError},
@@ -420,7 +420,14 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         load: L,
     ) -> Result<Option<Arc<W>>, GetError> {
         let form = Keeping { view: self, parts };
-        let get = Get::new(&self.engine, &key, self.options.clone(), form, load, Plain);
+        let get = Get::new(
+            &self.engine,
+            &key,
+            self.options.clone(),
+            form,
+            load,
+            ValueOnly,
+        );
         get.below().await
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         erased::ErasedLoaded,
         flight::{Answer, Flight, Landed, Rank, Turn, ValueType, Why},
         horizon::Horizon,
-        lookup::Promise,
+        lookup::EntryMeta,
         node::Engine,
         task::{Failure, Loading, rank},
     },
@@ -36,7 +36,7 @@ use crate::{
 
 /// What a call asks of the load that it joins or starts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Demand {
+pub(crate) struct LoadRequest {
     pub(crate) why: Why,
     pub(crate) terms: Terms,
     /// The bound on the staleness of the answer, if the call itself sets one.
@@ -59,20 +59,20 @@ pub(crate) enum Start {
     Filled,
 }
 
-/// What a load in progress is to a call.
-enum Join {
-    /// It will do.
-    This,
-    /// It began before the call, and may be too old: the next will do.
-    Next,
-    /// It is in the way.
-    Neither,
-    /// Its time is over.
-    Late,
+/// What a call does about a load in progress.
+enum JoinDecision {
+    /// It joins the load.
+    Join,
+    /// It waits for the next load: this one began before the call, and may be too old.
+    WaitForNext,
+    /// It starts a load of its own, in the place of this one.
+    Displace,
+    /// It starts a load of its own, because this one is overdue.
+    Overdue,
 }
 
-/// A caller's part in a flight.
-pub(crate) struct Share {
+/// A flight that a caller takes part in.
+pub(crate) struct JoinedFlight {
     pub(crate) flight: Arc<Flight>,
     pub(crate) outcome: Outcome,
     /// What the caller noted before it looked.
@@ -80,15 +80,15 @@ pub(crate) struct Share {
 }
 
 impl Engine {
-    /// Returns what a call of these options asks of a load.
-    pub(crate) fn demand(&self, why: Why, options: &GetOptions) -> Demand {
+    /// Returns what a call with these options demands of a load.
+    pub(crate) fn load_request(&self, why: Why, options: &GetOptions) -> LoadRequest {
         let terms = self.terms(options);
         let own = if options.bounds_staleness() {
             terms.max_staleness
         } else {
             Ttl::Never // the cache's is kept with the entry
         };
-        Demand {
+        LoadRequest {
             why,
             terms,
             staleness: own,
@@ -100,7 +100,7 @@ impl Engine {
     pub(crate) fn start<V: Cacheable>(
         &self,
         key: &CacheKey,
-        demand: &Demand,
+        request: &LoadRequest,
     ) -> Result<Start, GetError> {
         let rank = rank();
         // Before the lock: this is user code. What is read counts as read before it was asked,
@@ -119,33 +119,33 @@ impl Engine {
             }
 
             let flight = Arc::clone(flight);
-            match self.may_join(&flight, demand, horizon, standing) {
-                Join::This => {
-                    let waker = self.join(&flight, demand, rank);
+            match self.decide_join(&flight, request, horizon, standing) {
+                JoinDecision::Join => {
+                    let waker = self.join(&flight, request, rank);
                     drop(shard);
                     outside::wake(waker.into_iter()); // with the lock released
                     return Ok(Start::Joined(flight));
                 }
                 // One load at a time: a load of its own for each call would be as many as there
                 // are calls.
-                Join::Next => {
-                    let turn = demand.queued.unwrap_or_else(|| shard.last_turn());
+                JoinDecision::WaitForNext => {
+                    let turn = request.queued.unwrap_or_else(|| shard.last_turn());
                     // It gets no more time, but goes ahead if this caller may not wait for permits.
                     let waker = flight.join(flight.noted.read, rank);
                     drop(shard);
                     outside::wake(waker.into_iter()); // with the lock released
                     return Ok(Start::Queued(flight, turn));
                 }
-                Join::Neither => voided = Some(shard.close(&flight)),
-                // Its task has yet to find out that it is late.
-                Join::Late => voided = Some(shard.make_overdue(&flight)),
+                JoinDecision::Displace => voided = Some(shard.close(&flight)),
+                // Its task has not noticed yet that it is late.
+                JoinDecision::Overdue => voided = Some(shard.make_overdue(&flight)),
             }
         }
 
         // Under the lock: a load that landed since L2 was read has filled it, and one that lands
         // later is joined above.
-        let look_again = demand.why == Why::Miss && !removed(Step::StartLooksAgain);
-        if look_again && self.is_live(key, demand, horizon) {
+        let look_again = request.why == Why::Miss && !removed(Step::StartLooksAgain);
+        if look_again && self.is_live(key, request, horizon) {
             return Ok(Start::Filled);
         }
         if self.node.refuses_loads(horizon) {
@@ -158,9 +158,9 @@ impl Engine {
             number: self.node.sequence.current(),
             read: asked.unwrap_or_else(|| self.node.now()),
         };
-        let due = limit(noted.read, demand.terms.deadline);
+        let due = limit(noted.read, request.terms.deadline);
         let of = ValueType::of::<V>();
-        let began = (demand.why, shard.next_turn());
+        let began = (request.why, shard.next_turn());
         let flight = Flight::new(key.clone(), noted, of, allowed, began, due, rank);
         let flight = Arc::new(flight);
         shard.start(Arc::clone(&flight));
@@ -170,61 +170,61 @@ impl Engine {
         Ok(Start::Own(flight))
     }
 
-    fn may_join(
+    fn decide_join(
         &self,
         flight: &Flight,
-        demand: &Demand,
+        request: &LoadRequest,
         horizon: Horizon,
         standing: Standing,
-    ) -> Join {
+    ) -> JoinDecision {
         if !self.node.is_ahead(flight.due()) {
-            return Join::Late;
+            return JoinDecision::Overdue;
         }
 
-        match demand.why {
-            Why::Reload => return Join::Neither,
+        match request.why {
+            Why::Reload => return JoinDecision::Displace,
             Why::Miss | Why::Renew | Why::Refresh => {}
         }
         let read = flight.noted.read;
-        let own = limit(read, demand.staleness);
+        let own = limit(read, request.staleness);
 
         // Nothing voids what may not be kept, on a node that others may have given up: a receipt
         // may have been resolved since the load began, and this call came later. Unless it came
         // earlier, and has waited since.
         if (flight.allowed, standing) == (Allowed::Never, Standing::GivenUp) {
-            let waited = demand.queued.is_some_and(|turn| turn < flight.turn);
+            let waited = request.queued.is_some_and(|turn| turn < flight.turn);
             let waited = waited || removed(Step::QueuedJoinLater);
             return match waited && self.node.is_ahead(own) {
-                true => Join::This,
-                // Nothing would come of the wait.
-                false if self.node.refuses_loads(horizon) => Join::Neither,
-                false if removed(Step::LaterCallersQueue) => Join::Neither,
-                false => Join::Next,
+                true => JoinDecision::Join,
+                // Waiting would be in vain.
+                false if self.node.refuses_loads(horizon) => JoinDecision::Displace,
+                false if removed(Step::LaterCallersQueue) => JoinDecision::Displace,
+                false => JoinDecision::WaitForNext,
             };
         }
 
         match self.node.is_ahead(own.min(horizon.until(read))) {
-            true => Join::This,
-            false => Join::Neither,
+            true => JoinDecision::Join,
+            false => JoinDecision::Displace,
         }
     }
 
     /// Makes a caller one of a flight's. Under the shard's lock; returns what is to be woken
     /// without it.
-    fn join(&self, flight: &Flight, demand: &Demand, rank: Rank) -> Option<std::task::Waker> {
-        match demand.why {
+    fn join(&self, flight: &Flight, request: &LoadRequest, rank: Rank) -> Option<std::task::Waker> {
+        match request.why {
             Why::Refresh => None, // it waits for nothing
             Why::Renew | Why::Reload => {
                 flight.make_replace();
-                flight.join(limit(flight.noted.read, demand.terms.deadline), rank)
+                flight.join(limit(flight.noted.read, request.terms.deadline), rank)
             }
-            Why::Miss => flight.join(limit(flight.noted.read, demand.terms.deadline), rank),
+            Why::Miss => flight.join(limit(flight.noted.read, request.terms.deadline), rank),
         }
     }
 
-    fn is_live(&self, key: &CacheKey, demand: &Demand, horizon: Horizon) -> bool {
+    fn is_live(&self, key: &CacheKey, request: &LoadRequest, horizon: Horizon) -> bool {
         let is_live = |times: &Times, _: &[Tag]| {
-            let fresh = limit(times.read, demand.staleness).min(horizon.until(times.read));
+            let fresh = limit(times.read, request.staleness).min(horizon.until(times.read));
             self.node.is_ahead(times.expires.min(fresh))
         };
         let name = self.named.name_of(key);
@@ -235,13 +235,13 @@ impl Engine {
     pub(crate) fn run<V: Cacheable>(
         &self,
         flight: &Arc<Flight>,
-        demand: &Demand,
+        request: &LoadRequest,
         tags: Option<&Arc<[Tag]>>,
         load: impl Load<V>,
     ) {
         let flights = vec![Arc::clone(flight)];
         let tags = tags.cloned();
-        self.spawn(flights, demand.terms, tags, demand.why, || single(load));
+        self.spawn(flights, request.terms, tags, request.why, || single(load));
     }
 
     /// Loads an entry again in the background, unless that is being done.
@@ -252,18 +252,18 @@ impl Engine {
         tags: Option<&Arc<[Tag]>>,
         load: impl Load<V>,
     ) {
-        let demand = Demand {
+        let request = LoadRequest {
             why: Why::Refresh,
             terms,
             staleness: Ttl::Never,
             queued: None,
         };
 
-        // Another type, or no proof: the caller has its value, and the next caller that needs a
-        // load hears of it.
-        if let Ok(Start::Own(flight)) = self.start::<V>(key, &demand) {
+        // An error (another type, or no proof) is not reported here: the caller has its value, and
+        // the next caller that needs a load gets the error.
+        if let Ok(Start::Own(flight)) = self.start::<V>(key, &request) {
             self.named.counters.refreshes.add(1);
-            self.run(&flight, &demand, tags, load);
+            self.run(&flight, &request, tags, load);
         }
     }
 
@@ -274,7 +274,7 @@ impl Engine {
     pub(crate) fn arrived<V, W, M>(
         &self,
         form: &M,
-        share: &Share,
+        joined: &JoinedFlight,
         landed: Landed,
         terms: &Terms,
     ) -> Result<Option<Answered<W>>, GetError>
@@ -283,7 +283,7 @@ impl Engine {
         W: Any + Send + Sync,
         M: Form<V, W>,
     {
-        let (began, noted) = (share.flight.noted.number, share.noted);
+        let (began, noted) = (joined.flight.noted.number, joined.noted);
         match landed {
             Landed::Ended => Ok(None),
             // It might have carried any tag that was invalidated since it began.
@@ -291,7 +291,7 @@ impl Engine {
                 Ok(None)
             }
             Landed::Failed(error) => {
-                match self.serve_stale::<V, W, M>(&share.flight.key, form, terms)? {
+                match self.serve_stale::<V, W, M>(&joined.flight.key, form, terms)? {
                     Some(entry) => Ok(Some(entry)),
                     None => Err(error),
                 }
@@ -303,18 +303,18 @@ impl Engine {
             }
             // The caller whose load it was has no other to start.
             Landed::Value(answer)
-                if share.outcome == Outcome::Joined && !self.node.is_ahead(answer.ends) =>
+                if joined.outcome == Outcome::Joined && !self.node.is_ahead(answer.ends) =>
             {
                 Ok(None)
             }
-            Landed::Value(answer) => self.take::<V, W, M>(form, share, answer).map(Some),
+            Landed::Value(answer) => self.take::<V, W, M>(form, joined, answer).map(Some),
         }
     }
 
     fn take<V, W, M>(
         &self,
         form: &M,
-        share: &Share,
+        joined: &JoinedFlight,
         answer: Answer,
     ) -> Result<Answered<W>, GetError>
     where
@@ -322,28 +322,28 @@ impl Engine {
         W: Any + Send + Sync,
         M: Form<V, W>,
     {
-        let key = &share.flight.key;
-        let read = share.flight.noted.read;
+        let key = &joined.flight.key;
+        let read = joined.flight.noted.read;
         let horizon = self.node.horizon();
 
         // Its type was compared when the flight was joined.
         let shared = (answer.value.map(|value| typed::<V>(value, key))).transpose()?;
         let value = match answer.filled {
             Some(expires) => {
-                let promise = Promise {
-                    number: share.noted,
+                let meta = EntryMeta {
+                    number: joined.noted,
                     expires: expires.min(horizon.until(answer.since)),
                     read,
                     weight: answer.weight,
                 };
                 let promote = self.promotes();
-                self.promote(key, form, shared, promise, promote)?
+                self.promote(key, form, shared, meta, promote)?
             }
             None => self.shared(key, form, shared)?,
         };
         Ok(Answered {
             value,
-            outcome: share.outcome,
+            outcome: joined.outcome,
             read,
         })
     }

@@ -57,7 +57,7 @@ pub(crate) enum Promote {
 
 /// What holds of a value that goes into L1.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Promise {
+pub(crate) struct EntryMeta {
     /// The sequence before L2 was read.
     pub(crate) number: Number,
     pub(crate) expires: Moment,
@@ -210,7 +210,7 @@ impl Engine {
             self.record_age(read);
         }
 
-        let promise = Promise {
+        let meta = EntryMeta {
             number: noted,
             expires,
             read,
@@ -221,7 +221,7 @@ impl Engine {
             Refresh::Due => Promote::Nowhere,
             Refresh::No => promote,
         };
-        let value = self.promote(key, form, shared, promise, promote)?;
+        let value = self.promote(key, form, shared, meta, promote)?;
         Ok(Lookup::Hit {
             entry: Answered {
                 value,
@@ -239,7 +239,7 @@ impl Engine {
         key: &CacheKey,
         form: &M,
         shared: Option<Arc<V>>,
-        promise: Promise,
+        meta: EntryMeta,
         promote: Promote,
     ) -> Result<Option<Arc<W>>, GetError>
     where
@@ -254,12 +254,12 @@ impl Engine {
                 let own = shared.map(|shared| form.own(&shared)).transpose();
                 let own = own.map_err(|error| not_decoded(key, error))?;
 
-                let Promise {
+                let EntryMeta {
                     number,
                     expires,
                     read,
                     weight,
-                } = promise;
+                } = meta;
                 let formed = Formed {
                     value: own.as_ref(),
                     number,
