@@ -55,10 +55,10 @@ impl Drop for UnstartedFlights<'_> {
 impl Cache {
     /// Returns the values of many keys, in order, with one load for all that neither level has.
     ///
-    /// `load` is given the keys that no caller is loading yet and returns what it found of them; a
-    /// key that it leaves out is absent, and one that was not asked for is an error. Keys that
-    /// others are loading are waited for. Each key that is loaded is fenced for itself: if one is
-    /// invalidated while it is loaded, the others still fill.
+    /// `load` gets the keys that no caller is loading yet, and returns what it found. A key that it
+    /// leaves out is absent, and a key that was not asked for is an error. The call waits for keys
+    /// that other callers are loading. Each loaded key is fenced by itself: if one is invalidated
+    /// while it is loaded, the others still fill.
     ///
     /// # Errors
     ///
@@ -106,8 +106,9 @@ impl Cache {
         let mut open: Vec<usize> = (0..keys.len()).collect();
         let mut turns = vec![None; keys.len()];
 
-        // Once round, unless a tag was invalidated between a load's start and this call, a load was
-        // ended that another had started, or one was in progress that could not be joined.
+        // One round, unless a tag was invalidated between the start of a load and this call,
+        // another caller's load was ended without a result, or a load in progress could not be
+        // joined.
         while !open.is_empty() {
             let states = bulk.start_all::<V, R>(&open, &mut turns, &load)?;
             let mut again = Vec::new();
@@ -220,7 +221,7 @@ impl Bulk<'_> {
             match self.start_one(key, &mut turns[*index], flights) {
                 Ok(one) => states.push(one),
                 Err(other) => {
-                    // Flights that were entered must fly all the same: others may wait for them.
+                    // Flights in the table must run all the same: other callers may wait for them.
                     error = Some(other);
                     break;
                 }
@@ -300,7 +301,7 @@ impl Bulk<'_> {
 }
 
 /// Returns the future of a load of many keys, with its type erased. An answer under a key that was
-/// not asked for is an error: it would make the key that was meant absent without a word.
+/// not asked for is an error: without it, the key that was meant would silently become absent.
 fn many<V: Cacheable>(asked: Vec<CacheKey>, found: impl LoadMany<V>) -> Loading {
     let loading = found.load();
     async move {

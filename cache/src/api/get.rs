@@ -1,10 +1,10 @@
 //! The future of a `get`, written by hand so that a hit in L1 is inlined into the code that awaits
 //! it.
 //!
-//! An `async fn` is polled through a call that returns its answer by memory, and its caller reads
-//! it back in other pieces than it was written in, which the processor cannot forward: that, with
-//! the call, the drop of the future and its flags, cost more than the lookup itself. Here the way
-//! of a hit has no call but the lookup's, and all else is out of line.
+//! An `async fn` is polled through a call that returns its answer through memory. Its caller reads
+//! the answer back in other pieces than it was written in, which the processor cannot forward. With
+//! the call, the drop of the future and its flags, that cost more than the lookup itself. Here the
+//! path of a hit has no call but the lookup, and everything else is out of line.
 
 use std::{
     any::Any,
@@ -48,7 +48,7 @@ pub(crate) trait Response<W> {
     fn of_answered(engine: &Engine, answered: Answered<W>) -> Self::Output;
 }
 
-/// The value.
+/// The value alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ValueOnly;
 
@@ -82,14 +82,14 @@ impl<W> Response<W> for WithOutcome {
     }
 }
 
-/// A `get` that was not begun, waits for a load, or has ended. Nothing is looked at before the
-/// first poll: a call that was made before an invalidation and is awaited after it sees it.
+/// A `get` that has not begun, waits for a load, or has ended. Nothing is looked up before the
+/// first poll: a call that was made before an invalidation, and is awaited after it, sees it.
 pub(crate) struct Get<'c, 'k, V, W, M, L, T> {
     engine: &'c Engine,
     key: &'k CacheKey,
     options: GetOptions,
     form: M,
-    /// Taken by the load that this call starts.
+    /// Taken when this call starts its load.
     load: Option<L>,
     state: State,
     of: PhantomData<TypeParameters<V, W, T>>,
@@ -136,7 +136,7 @@ impl<'c, 'k, V, W, M, L, T> Get<'c, 'k, V, W, M, L, T> {
         }
     }
 
-    /// Loads whatever is cached.
+    /// Makes the call load, whatever is cached.
     pub(crate) fn loading(mut self, why: Why) -> Self {
         let noted = self.engine.node.sequence.current();
         self.state = State::Load(Box::new(self.pending(why, noted)));
@@ -202,13 +202,13 @@ where
     M: Form<V, W>,
     L: Load<V>,
 {
-    /// Answers without asking L1: the caller has a table of its own there, and has asked that.
+    /// Answers without a lookup in L1: the caller has looked in a table of its own there.
     pub(crate) async fn below(mut self) -> Result<Option<Arc<W>>, GetError> {
         let answered = poll_fn(|context| self.poll_below(context)).await;
         answered.map(|answered| answered.value)
     }
 
-    /// Looks into L2, and waits for a load where that has nothing.
+    /// Looks the key up in L2, and waits for a load if L2 does not have it.
     #[inline(never)]
     fn poll_below(&mut self, context: &mut Context<'_>) -> Poll<Result<Answered<W>, GetError>> {
         loop {
@@ -285,7 +285,7 @@ where
                     return Ok(Next::Answer(answered));
                 }
 
-                // Asked again, if this call has a load left to start.
+                // The call asks again, if it has a load left to start.
                 if self.load.is_some() {
                     return Ok(Next::Again);
                 }
@@ -303,8 +303,8 @@ where
         Err(GetError::late(self.key, now.since(pending.deadlines.began)))
     }
 
-    /// Returns what a lookup found, and has it loaded again if it asks for that; else the number
-    /// that was noted.
+    /// Returns the entry of a hit, and starts a refresh if one is due; or else the number that was
+    /// noted.
     fn found(&mut self, lookup: Lookup<W>) -> Result<Answered<W>, Number> {
         match lookup {
             Lookup::Hit { entry, refresh } => {
@@ -371,8 +371,8 @@ where
 /// What a caller does next.
 enum Next<W> {
     Answer(Answered<W>),
-    /// It goes on waiting.
+    /// Goes on waiting.
     Wait,
-    /// It joins or starts another load.
+    /// Joins or starts another load.
     Again,
 }

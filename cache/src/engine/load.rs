@@ -1,4 +1,4 @@
-//! Callers that found nothing: they join a load or start one, and take what it gives.
+//! Callers that found nothing: they join a load or start one, and take its result.
 
 use std::any::Any;
 
@@ -34,28 +34,29 @@ use crate::{
     sync::Arc,
 };
 
-/// What a call asks of the load that it joins or starts.
+/// What a call demands of the load that it joins or starts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoadRequest {
     pub(crate) why: Why,
     pub(crate) terms: Terms,
     /// The bound on the staleness of the answer, if the call itself sets one.
     pub(crate) staleness: Ttl,
-    /// If the call has waited for the end of a load that it could not join: the last turn when it
-    /// came.
+    /// The turn of the latest flight when the call came, if it has waited for the end of a load
+    /// that it could not join.
     pub(crate) queued: Option<Turn>,
 }
 
-/// What a caller that found nothing gets hold of.
+/// How a caller that found nothing gets its value.
 pub(crate) enum Start {
-    /// A flight of its own, in the table, whose load is to be run.
+    /// By a new flight, which is in the table; the caller runs its load.
     Own(Arc<Flight>),
-    /// Another caller's.
+    /// By the flight of another caller.
     Joined(Arc<Flight>),
-    /// Another caller's, which it may not join. It waits until that has landed or is overdue, and
-    /// then asks again with this turn: a load that was entered later will do.
+    /// Not by the flight of another caller, which it may not join. It waits until that flight has
+    /// landed or is overdue, and then asks again with this turn: a load that was entered later will
+    /// do.
     Queued(Arc<Flight>, Turn),
-    /// Another load has filled L2 by now.
+    /// By another lookup: a load has filled L2 in the meantime.
     Filled,
 }
 
@@ -75,7 +76,7 @@ enum JoinDecision {
 pub(crate) struct JoinedFlight {
     pub(crate) flight: Arc<Flight>,
     pub(crate) outcome: Outcome,
-    /// What the caller noted before it looked.
+    /// The number that the caller noted before its lookup.
     pub(crate) noted: Number,
 }
 
@@ -209,7 +210,7 @@ impl Engine {
         }
     }
 
-    /// Makes a caller one of a flight's. Under the shard's lock; returns what is to be woken
+    /// Adds a caller to a flight. Called under the shard's lock; the returned waker is woken
     /// without it.
     fn join(&self, flight: &Flight, request: &LoadRequest, rank: Rank) -> Option<std::task::Waker> {
         match request.why {
@@ -267,10 +268,10 @@ impl Engine {
         }
     }
 
-    /// Returns what a caller gets of a flight that has landed. Nothing comes of it if the caller is
-    /// to ask again: it came after a tag of the value was invalidated, and the load before; the
-    /// value of another caller's load has come to its own end; or the load was ended, and the
-    /// caller has time left.
+    /// Returns what a caller gets from a flight that has landed. `None` means that the caller must
+    /// ask again: a tag of the value was invalidated after the load began and before the caller
+    /// came; the value of another caller's load is no longer valid; or the load was ended without a
+    /// result, and the caller has time left.
     pub(crate) fn arrived<V, W, M>(
         &self,
         form: &M,
@@ -286,7 +287,7 @@ impl Engine {
         let (began, noted) = (joined.flight.noted.number, joined.noted);
         match landed {
             Landed::Ended => Ok(None),
-            // It might have carried any tag that was invalidated since it began.
+            // Its value might have carried any tag that was invalidated since it began.
             Landed::Failed(_) if noted > began && self.named.tags.lock().latest() > began => {
                 Ok(None)
             }
@@ -301,7 +302,7 @@ impl Engine {
             {
                 Ok(None)
             }
-            // The caller whose load it was has no other to start.
+            // A caller takes the value of its own load all the same: it has no other to start.
             Landed::Value(answer)
                 if joined.outcome == Outcome::Joined && !self.node.is_ahead(answer.ends) =>
             {
