@@ -206,7 +206,7 @@ impl ThreadCounters {
         self.misses.tick();
     }
 
-    pub(crate) fn holds(&self, entries: u64, bytes: u64) {
+    pub(crate) fn set_size(&self, entries: u64, bytes: u64) {
         self.entries.0.store(entries, Ordering::Relaxed);
         self.bytes.0.store(bytes, Ordering::Relaxed);
     }

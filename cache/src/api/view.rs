@@ -30,8 +30,8 @@ use crate::{
     faults::{Step, removed},
     level1::{
         thread,
-        view::{Of, SelectorIndex, ViewIndex, ViewLookup},
-        window::{Entering, Kind},
+        view::{KeyLayout, SelectorIndex, ViewIndex, ViewLookup},
+        window::{Kind, NewEntry},
     },
     level2::stored::Cacheable,
     options::call::GetOptions,
@@ -363,10 +363,10 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
 
         let loan = parts.lend();
         let lent = loan.lent();
-        let of = Of::new(self.selector_index, lent);
+        let layout = KeyLayout::new(self.selector_index, lent);
         let level1 = &self.engine.named.level1;
         let lookup =
-            thread::lookup_view_with::<W, R>(level1, self.index, of, lent.bytes(), |value| {
+            thread::lookup_view_with::<W, R>(level1, self.index, layout, lent.bytes(), |value| {
                 run(value.map(|value| &**value))
             });
 
@@ -396,8 +396,8 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         }
         let loan = parts.lend();
         let lent = loan.lent();
-        let of = Of::new(self.selector_index, lent);
-        thread::lookup_view(&self.engine.named.level1, self.index, of, lent.bytes())
+        let layout = KeyLayout::new(self.selector_index, lent);
+        thread::lookup_view(&self.engine.named.level1, self.index, layout, lent.bytes())
     }
 
     #[inline]
@@ -453,7 +453,7 @@ impl<V: Cacheable, W: Any + Send + Sync> Form<V, W> for Keeping<'_, V, W> {
             slot
         };
 
-        let entering = Entering {
+        let new_entry = NewEntry {
             value: formed.value.cloned(),
             number: formed.number,
             expires: formed.expires,
@@ -461,10 +461,10 @@ impl<V: Cacheable, W: Any + Send + Sync> Form<V, W> for Keeping<'_, V, W> {
             weight: formed.weight,
         };
         let lent = self.parts.lent();
-        let of = Of::new(view.selector_index, lent);
+        let layout = KeyLayout::new(view.selector_index, lent);
         let kind = Kind::of(formed.value);
         let gone = thread::change_view::<W>(level1, view.index, kind, |table| {
-            table.put(of, lent.bytes(), entering, &level1.slots)
+            table.put(layout, lent.bytes(), new_entry, &level1.slots)
         });
         drop(gone); // with the thread no longer borrowed
 

@@ -15,7 +15,7 @@ use crate::{
     faults::{Step, gap, removed},
     fence::number::{Moment, Number},
     level1::{
-        table::{Kept, TableLookup, pause},
+        table::{Content, TableLookup, pause},
         thread,
     },
     level2::{
@@ -271,14 +271,14 @@ impl Engine {
                 }
 
                 let value = own.clone().map(|own| own as Arc<dyn Any + Send + Sync>);
-                let kept = Kept {
+                let content = Content {
                     value,
                     number,
                     expires,
                     read,
                     weight,
                 };
-                thread::put(&self.named.level1, key, kept);
+                thread::put(&self.named.level1, key, content);
 
                 Ok(own)
             }

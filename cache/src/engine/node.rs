@@ -78,7 +78,7 @@ pub(crate) struct Named {
 impl Named {
     pub(crate) fn new(name: &str, index: u32, settings: CacheSettings, node: &Node) -> Self {
         let level1 = Shared {
-            place: next_id(),
+            cache_id: next_id(),
             node: node.id,
             alive: Arc::downgrade(&node.alive),
             slots: Slots::new(node.slots),

@@ -26,7 +26,7 @@ impl Hashing {
     /// Returns the hash of a key's bytes, which are of the form `of`. Never zero, which marks an
     /// empty place.
     #[inline(always)]
-    pub(super) fn hash(&self, of: u16, bytes: &[u8]) -> u64 {
+    pub(super) fn hash(&self, layout: u16, bytes: &[u8]) -> u64 {
         let mut hasher = self.0.build_hasher();
         match ends(bytes) {
             Some([a, b, c, d]) => {
@@ -41,8 +41,9 @@ impl Hashing {
             None => hasher.write(bytes),
         }
 
-        // Keys that differ only in `of` begin at different places. The lookup compares `of` itself.
-        let hash = hasher.finish() ^ (u64::from(of) << 5);
+        // Keys that differ only in their layout begin at different places. The lookup compares the
+        // layout too.
+        let hash = hasher.finish() ^ (u64::from(layout) << 5);
         hash.max(1)
     }
 }

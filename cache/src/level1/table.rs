@@ -18,7 +18,7 @@ use crate::{
     },
     level1::{
         view::AnyView,
-        window::{Holds, Kind},
+        window::{Kind, Size},
     },
     outside,
     stats::{ThreadCounters, Threads},
@@ -36,8 +36,8 @@ const ABSENCES: u64 = 8;
 /// long.
 const LARGEST: u64 = 16;
 
-/// A named cache's number in the process.
-pub(crate) type Place = u64;
+/// The id of a named cache in this process.
+pub(crate) type CacheId = u64;
 
 /// When threads get an L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,7 +53,7 @@ pub enum Attach {
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// Distinguishes its tables from those of other caches.
-    pub(crate) place: Place,
+    pub(crate) cache_id: CacheId,
     pub(crate) node: u64,
     /// Dead once the node's last handle is dropped.
     pub(crate) alive: Weak<()>,
@@ -89,8 +89,8 @@ pub(crate) enum TableLookup<T> {
 /// too: the rest of them is of no use any more, and a hundred bytes to move.
 pub(crate) type Value = Option<Arc<dyn Any + Send + Sync>>;
 
-/// An entry that is to be kept, besides its key.
-pub(crate) struct Kept {
+/// An entry without its key.
+pub(crate) struct Content {
     pub(crate) value: Value,
     /// The sequence before L2 was read.
     pub(crate) number: Number,
@@ -102,7 +102,7 @@ pub(crate) struct Kept {
 }
 
 pub(super) struct Table {
-    pub(super) place: Place,
+    pub(super) cache_id: CacheId,
     pub(super) node: u64,
     values: Zone,
     /// The number of hits at which L2 is touched next.
@@ -125,7 +125,7 @@ struct Zone {
 
 #[repr(C)] // what a hit reads lies together, the end of the key's buffer last
 struct Entry {
-    kept: Kept,
+    content: Content,
     visited: bool,
     key: CacheKey,
 }
@@ -135,7 +135,7 @@ impl Table {
         let (capacity, room) = (shared.capacity, shared.bytes);
         let absences = Zone::new(capacity.div_ceil(ABSENCES as usize), room / ABSENCES);
         Self {
-            place: shared.place,
+            cache_id: shared.cache_id,
             node: shared.node,
             values: Zone::new(capacity, room - room / ABSENCES),
             next_touch: 1,
@@ -156,12 +156,12 @@ impl Table {
         let Some(entry) = self.values.find(key, hash) else {
             return self.get_absence(key, shared);
         };
-        let Kept {
+        let Content {
             value: Some(value),
             number,
             expires,
             ..
-        } = &entry.kept
+        } = &entry.content
         else {
             return TableLookup::Miss;
         };
@@ -192,9 +192,9 @@ impl Table {
             return TableLookup::Miss;
         };
 
-        let Kept {
+        let Content {
             number, expires, ..
-        } = entry.kept;
+        } = entry.content;
         if is_below(number, shared.slots.floor(hash)) || !shared.is_ahead(expires) {
             return TableLookup::Miss;
         }
@@ -215,19 +215,19 @@ impl Table {
             Some(entry) => entry,
             None => self.absences.find(key, hash)?,
         };
-        Some(entry.kept.read)
+        Some(entry.content.read)
     }
 
     /// Keeps an entry, and adds what goes for it to `gone`.
     #[inline]
-    pub(super) fn put(&mut self, key: &CacheKey, kept: Kept, slots: &Slots, gone: &mut Gone) {
-        let (zone, other) = match kept.value {
+    pub(super) fn put(&mut self, key: &CacheKey, new: Content, slots: &Slots, gone: &mut Removed) {
+        let (zone, other) = match new.value {
             Some(_) => (&mut self.values, &mut self.absences),
             None => (&mut self.absences, &mut self.values),
         };
-        let kind = Kind::of(kept.value.as_ref());
+        let kind = Kind::of(new.value.as_ref());
         other.remove(key, gone);
-        zone.put(key, kept, slots, gone);
+        zone.put(key, new, slots, gone);
         self.trim(kind, slots, gone);
         self.entries_changed();
     }
@@ -238,27 +238,27 @@ impl Table {
         kind: Kind,
         left: Vec<Arc<W>>,
         slots: &Slots,
-    ) -> Gone {
-        let mut gone = Gone::default();
+    ) -> Removed {
+        let mut gone = Removed::default();
         left.into_iter().for_each(|value| gone.add(Some(value)));
         self.trim(kind, slots, &mut gone);
         self.entries_changed();
         gone
     }
 
-    /// Keeps this table and those of the views within the bounds together: the one with the most
-    /// bytes gives up first.
-    fn trim(&mut self, kind: Kind, slots: &Slots, gone: &mut Gone) {
+    /// Keeps this table and those of the views together within the bounds: the one with the most
+    /// bytes evicts first.
+    fn trim(&mut self, kind: Kind, slots: &Slots, gone: &mut Removed) {
         loop {
             let zone = match kind {
                 Kind::Value => &mut self.values,
                 Kind::Absence => &mut self.absences,
             };
-            let mut total = zone.holds();
+            let mut total = zone.size();
             let (mut fullest, mut most) = (None, total.bytes);
 
             for view in self.views.iter_mut().flatten() {
-                let held = view.holds(kind);
+                let held = view.size(kind);
                 total = total.and(held);
                 if held.bytes > most {
                     (fullest, most) = (Some(view), held.bytes);
@@ -277,9 +277,9 @@ impl Table {
         }
     }
 
-    /// Takes out what is no longer valid, and gives memory back if little is left.
-    pub(super) fn sweep(&mut self, slots: &Slots, now: Moment) -> Gone {
-        let mut gone = Gone::default();
+    /// Removes entries that are no longer valid, and frees memory if few are left.
+    pub(super) fn sweep(&mut self, slots: &Slots, now: Moment) -> Removed {
+        let mut gone = Removed::default();
         self.values.sweep(slots, now, &mut gone);
         self.absences.sweep(slots, now, &mut gone);
         for view in self.views.iter_mut().flatten() {
@@ -291,13 +291,13 @@ impl Table {
     }
 
     fn entries_changed(&self) {
-        let mut total = self.values.holds().and(self.absences.holds());
+        let mut total = self.values.size().and(self.absences.size());
         for view in self.views.iter().flatten() {
             total = total
-                .and(view.holds(Kind::Value))
-                .and(view.holds(Kind::Absence));
+                .and(view.size(Kind::Value))
+                .and(view.size(Kind::Absence));
         }
-        self.counters.holds(total.entries as u64, total.bytes);
+        self.counters.set_size(total.entries as u64, total.bytes);
     }
 }
 
@@ -305,7 +305,7 @@ impl Drop for Table {
     fn drop(&mut self) {
         self.threads.leave(&self.counters);
         for zone in [&mut self.values, &mut self.absences] {
-            outside::drop_each(zone.entries.drain().map(|entry| entry.kept.value));
+            outside::drop_each(zone.entries.drain().map(|entry| entry.content.value));
         }
         for view in self.views.iter_mut().flatten() {
             outside::drop_each(view.take_all());
@@ -316,12 +316,12 @@ impl Drop for Table {
 /// Values that left a table, to be dropped when it is no longer borrowed: a value's `Drop` may use
 /// the cache. Most calls make one leave, or none.
 #[derive(Default)]
-pub(crate) struct Gone {
+pub(crate) struct Removed {
     one: Value,
     more: Vec<Value>,
 }
 
-impl Gone {
+impl Removed {
     fn add(&mut self, value: Value) {
         if value.is_none() {
             return;
@@ -334,7 +334,7 @@ impl Gone {
     }
 }
 
-impl Drop for Gone {
+impl Drop for Removed {
     // Each by itself: a value whose `Drop` panics takes no other along.
     #[inline]
     fn drop(&mut self) {
@@ -358,8 +358,8 @@ impl Zone {
         }
     }
 
-    fn holds(&self) -> Holds {
-        Holds {
+    fn size(&self) -> Size {
+        Size {
             entries: self.entries.len(),
             bytes: self.bytes,
         }
@@ -377,11 +377,11 @@ impl Zone {
     }
 
     #[inline]
-    fn put(&mut self, key: &CacheKey, kept: Kept, slots: &Slots, gone: &mut Gone) {
-        let weight = u64::from(kept.weight);
+    fn put(&mut self, key: &CacheKey, new: Content, slots: &Slots, gone: &mut Removed) {
+        let weight = u64::from(new.weight);
         if self.capacity == 0 || weight > self.room / LARGEST {
             self.remove(key, gone);
-            return gone.add(kept.value);
+            return gone.add(new.value);
         }
 
         let hash = key.hash_value();
@@ -390,7 +390,7 @@ impl Zone {
                 old.key = key.clone();
             }
             old.visited = false;
-            let old = std::mem::replace(&mut old.kept, kept);
+            let old = std::mem::replace(&mut old.content, new);
             self.bytes = self.bytes - u64::from(old.weight) + weight;
             gone.add(old.value);
         } else {
@@ -400,7 +400,7 @@ impl Zone {
 
             let entry = Entry {
                 key: key.clone(),
-                kept,
+                content: new,
                 visited: false,
             };
             self.entries
@@ -411,7 +411,7 @@ impl Zone {
         while self.bytes > self.room && self.evict(slots, gone) {}
     }
 
-    fn remove(&mut self, key: &CacheKey, gone: &mut Gone) {
+    fn remove(&mut self, key: &CacheKey, gone: &mut Removed) {
         if self.entries.is_empty() {
             return;
         }
@@ -423,15 +423,15 @@ impl Zone {
 
         if let Ok(found) = found {
             let (entry, _) = found.remove();
-            self.bytes -= u64::from(entry.kept.weight);
-            gone.add(entry.kept.value);
+            self.bytes -= u64::from(entry.content.weight);
+            gone.add(entry.content.value);
         }
     }
 
     /// Turns the hand until it meets an entry that was not hit since its last pass, or is no longer
-    /// valid, and takes it out. Returns whether there was one.
-    fn evict(&mut self, slots: &Slots, gone: &mut Gone) -> bool {
-        // Twice round at most: the first round clears every mark.
+    /// valid, and evicts it. Returns whether there was one.
+    fn evict(&mut self, slots: &Slots, gone: &mut Removed) -> bool {
+        // At most two rounds: the first one clears every mark.
         let buckets = self.entries.num_buckets();
         for _ in 0..2 * buckets {
             let index = self.hand;
@@ -440,17 +440,18 @@ impl Zone {
                 continue;
             };
 
-            // The slot of an entry that goes anyway is not read: it is seldom in the processor's
-            // cache.
-            if entry.visited && !is_below(entry.kept.number, slots.floor(entry.key.hash_value())) {
+            // The slot of an entry that is evicted anyway is not read: it is seldom in the
+            // processor's cache.
+            if entry.visited && !is_below(entry.content.number, slots.floor(entry.key.hash_value()))
+            {
                 entry.visited = false;
                 continue;
             }
 
             if let Ok(entry) = self.entries.get_bucket_entry(index) {
                 let (entry, _) = entry.remove();
-                self.bytes -= u64::from(entry.kept.weight);
-                gone.add(entry.kept.value);
+                self.bytes -= u64::from(entry.content.weight);
+                gone.add(entry.content.value);
                 return true;
             }
         }
@@ -458,16 +459,16 @@ impl Zone {
         false
     }
 
-    fn sweep(&mut self, slots: &Slots, now: Moment, gone: &mut Gone) {
+    fn sweep(&mut self, slots: &Slots, now: Moment, gone: &mut Removed) {
         let is_gone = |entry: &mut Entry| {
-            let Kept {
+            let Content {
                 number, expires, ..
-            } = entry.kept;
+            } = entry.content;
             expires <= now || number < slots.floor(entry.key.hash_value())
         };
         for entry in self.entries.extract_if(is_gone) {
-            self.bytes -= u64::from(entry.kept.weight);
-            gone.add(entry.kept.value);
+            self.bytes -= u64::from(entry.content.weight);
+            gone.add(entry.content.value);
         }
 
         if is_sparse(&self.entries) {

@@ -8,8 +8,8 @@ use tidings_core::CacheKey;
 use crate::{
     fence::number::Moment,
     level1::{
-        table::{Attach, Gone, Kept, Place, Shared, Table, TableLookup},
-        view::{Of, ViewIndex, ViewLookup, ViewTable},
+        table::{Attach, CacheId, Content, Removed, Shared, Table, TableLookup},
+        view::{KeyLayout, ViewIndex, ViewLookup, ViewTable},
         window::Kind,
     },
     stats::ThreadCounters,
@@ -44,7 +44,7 @@ pub(crate) fn get<T: Any + Send + Sync>(shared: &Shared, key: &CacheKey) -> Tabl
     // The thread's tables are gone when a value is dropped with its thread, and borrowed when a
     // value's `Drop` uses the cache. Such a call does without L1.
     let lookup = THREAD.try_with(|thread| match thread.try_borrow_mut() {
-        Ok(mut thread) => match thread.table(shared.place) {
+        Ok(mut thread) => match thread.table(shared.cache_id) {
             Some(table) => table.get(key, shared),
             None => TableLookup::Miss,
         },
@@ -58,11 +58,11 @@ pub(crate) fn read_of(shared: &Shared, key: &CacheKey) -> Option<Moment> {
     with_table(shared, |table| table.read_of(key)).flatten()
 }
 
-/// Keeps a value on this thread, if it has an L1. What had to leave is dropped.
-pub(crate) fn put(shared: &Shared, key: &CacheKey, kept: Kept) {
-    let mut gone = Gone::default(); // outlives the borrow
+/// Puts an entry into this thread's L1, if it has one. Values that leave for it are dropped.
+pub(crate) fn put(shared: &Shared, key: &CacheKey, content: Content) {
+    let mut gone = Removed::default(); // outlives the borrow
     with_table(shared, |table| {
-        table.put(key, kept, &shared.slots, &mut gone)
+        table.put(key, content, &shared.slots, &mut gone)
     });
 }
 
@@ -72,10 +72,10 @@ pub(crate) fn put(shared: &Shared, key: &CacheKey, kept: Kept) {
 pub(crate) fn lookup_view<W: Any + Send + Sync>(
     shared: &Shared,
     view: ViewIndex,
-    of: Of,
+    layout: KeyLayout,
     bytes: &[u8],
 ) -> ViewLookup<Option<Arc<W>>> {
-    lookup_view_with(shared, view, of, bytes, |value| value.cloned())
+    lookup_view_with(shared, view, layout, bytes, |value| value.cloned())
 }
 
 /// Looks a key up as [`lookup_view`] does, and lets a closure make something of the value in its
@@ -84,7 +84,7 @@ pub(crate) fn lookup_view<W: Any + Send + Sync>(
 pub(crate) fn lookup_view_with<W: Any + Send + Sync, R>(
     shared: &Shared,
     view: ViewIndex,
-    of: Of,
+    layout: KeyLayout,
     bytes: &[u8],
     make: impl FnOnce(Option<&Arc<W>>) -> R,
 ) -> ViewLookup<R> {
@@ -93,7 +93,7 @@ pub(crate) fn lookup_view_with<W: Any + Send + Sync, R>(
         let Ok(mut thread) = thread.try_borrow_mut() else {
             return ViewLookup::Miss;
         };
-        let Some(table) = thread.table(shared.place) else {
+        let Some(table) = thread.table(shared.cache_id) else {
             return ViewLookup::Miss;
         };
         let Some(Some(view)) = table.views.get_mut(view.0) else {
@@ -103,7 +103,7 @@ pub(crate) fn lookup_view_with<W: Any + Send + Sync, R>(
         let view: &mut dyn Any = &mut **view;
         match view.downcast_mut::<ViewTable<W>>() {
             Some(view) => view.get(
-                of,
+                layout,
                 bytes,
                 &shared.slots,
                 &shared.clock,
@@ -123,7 +123,7 @@ pub(crate) fn change_view<W: Any + Send + Sync>(
     view: ViewIndex,
     kind: Kind,
     change: impl FnOnce(&mut ViewTable<W>) -> Vec<Arc<W>>,
-) -> Gone {
+) -> Removed {
     let gone = with_table(shared, |table| {
         if table.views.len() <= view.0 {
             table.views.resize_with(view.0 + 1, || None);
@@ -142,12 +142,12 @@ pub(crate) fn count<R>(shared: &Shared, count: impl FnOnce(&ThreadCounters) -> R
     with_table(shared, |table| count(&table.counters))
 }
 
-/// Takes out what is no longer valid.
-pub(crate) fn sweep(shared: &Shared, now: Moment) -> Gone {
+/// Removes entries that are no longer valid.
+pub(crate) fn sweep(shared: &Shared, now: Moment) -> Removed {
     let gone = THREAD.try_with(|thread| {
         let mut thread = thread.try_borrow_mut().ok()?;
         let mut tables = thread.tables.iter_mut();
-        let table = tables.find(|table| table.place == shared.place)?;
+        let table = tables.find(|table| table.cache_id == shared.cache_id)?;
         Some(table.sweep(&shared.slots, now))
     });
     gone.ok().flatten().unwrap_or_default()
@@ -187,10 +187,10 @@ fn with_table<R>(shared: &Shared, run: impl FnOnce(&mut Table) -> R) -> Option<R
     let mut ended = None;
     let result = THREAD.try_with(|thread| {
         let mut thread = thread.try_borrow_mut().ok()?;
-        if thread.table(shared.place).is_none() {
+        if thread.table(shared.cache_id).is_none() {
             ended = Some(thread.add_table(shared)?);
         }
-        Some(run(thread.table(shared.place)?))
+        Some(run(thread.table(shared.cache_id)?))
     });
     drop(ended); // values of other caches, with the thread no longer borrowed
 
@@ -199,9 +199,9 @@ fn with_table<R>(shared: &Shared, run: impl FnOnce(&mut Table) -> R) -> Option<R
 
 impl Thread {
     #[inline]
-    fn table(&mut self, place: Place) -> Option<&mut Table> {
-        if self.tables.first()?.place != place {
-            self.move_to_front(place)?;
+    fn table(&mut self, cache_id: CacheId) -> Option<&mut Table> {
+        if self.tables.first()?.cache_id != cache_id {
+            self.move_to_front(cache_id)?;
         }
         self.tables.first_mut()
     }
@@ -209,8 +209,11 @@ impl Thread {
     /// Moves a cache's tables to the front. Most threads use one cache only; one that uses two in
     /// turn pays for the exchange, some ten instructions.
     #[cold]
-    fn move_to_front(&mut self, place: Place) -> Option<()> {
-        let index = self.tables.iter().position(|table| table.place == place)?;
+    fn move_to_front(&mut self, cache_id: CacheId) -> Option<()> {
+        let index = self
+            .tables
+            .iter()
+            .position(|table| table.cache_id == cache_id)?;
         self.tables.swap(0, index);
         Some(())
     }

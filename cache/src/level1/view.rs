@@ -10,7 +10,7 @@ use crate::{
     fence::{number::Moment, slots::Slots},
     level1::{
         seed::{self, Hashing},
-        window::{Asked, Entering, Holds, Kind, Window},
+        window::{Kind, NewEntry, Size, TableKey, Window},
     },
     stats::ThreadCounters,
 };
@@ -33,9 +33,9 @@ pub(crate) struct SelectorIndex(pub(crate) u8);
 
 /// What the bytes of a key are: which fields they are of, and how they are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Of(pub(super) u16);
+pub(crate) struct KeyLayout(pub(super) u16);
 
-impl Of {
+impl KeyLayout {
     #[inline]
     pub(crate) fn new(selector: SelectorIndex, lent: Lent<'_>) -> Self {
         Self(u16::from_be_bytes([selector.0, lent.kind()]))
@@ -63,11 +63,11 @@ pub(crate) struct ViewTable<W> {
 
 impl<W> ViewTable<W> {
     pub(super) fn new(capacity: usize, room: u64) -> Self {
-        let absences = Holds {
+        let absences = Size {
             entries: capacity.div_ceil(ABSENCES),
             bytes: room / ABSENCES as u64,
         };
-        let values = Holds {
+        let values = Size {
             entries: capacity,
             bytes: room - absences.bytes,
         };
@@ -88,25 +88,25 @@ impl<W> ViewTable<W> {
     #[inline(always)]
     pub(crate) fn get<R>(
         &mut self,
-        of: Of,
+        layout: KeyLayout,
         bytes: &[u8],
         slots: &Slots,
         clock: &Arc<dyn Clock>,
         counters: &ThreadCounters,
         make: impl FnOnce(Option<&Arc<W>>) -> R,
     ) -> ViewLookup<R> {
-        let asked = self.asked(of, bytes);
+        let key = self.key(layout, bytes);
         let is_ahead = |moment| moment > Moment::from(clock.now());
-        let made = match self.values.hit(asked, slots, is_ahead) {
+        let made = match self.values.hit(key, slots, is_ahead) {
             Some(value) => {
                 counters.l1_hit();
                 make(value.as_ref())
             }
             None if has_absence(
                 &mut self.absences,
-                asked.hash,
-                asked.of,
-                asked.bytes,
+                key.hash,
+                key.layout,
+                key.bytes,
                 slots,
                 clock,
             ) =>
@@ -130,29 +130,29 @@ impl<W> ViewTable<W> {
     /// or could not stay itself.
     pub(crate) fn put(
         &mut self,
-        of: Of,
+        layout: KeyLayout,
         bytes: &[u8],
-        new: Entering<W>,
+        new: NewEntry<W>,
         slots: &Slots,
     ) -> Vec<Arc<W>> {
         let mut gone = Vec::new();
-        let asked = self.asked(of, bytes);
+        let key = self.key(layout, bytes);
         if new.value.is_some() {
-            self.absences.remove(asked.hash, &mut gone);
-            self.values.put(asked, new, slots, &mut gone);
+            self.absences.remove(key.hash, &mut gone);
+            self.values.put(key, new, slots, &mut gone);
         } else {
-            self.values.remove(asked.hash, &mut gone);
-            self.absences.put(asked, new, slots, &mut gone);
+            self.values.remove(key.hash, &mut gone);
+            self.absences.put(key, new, slots, &mut gone);
         }
 
         gone
     }
 
     #[inline(always)]
-    fn asked<'a>(&self, of: Of, bytes: &'a [u8]) -> Asked<'a> {
-        Asked {
-            hash: self.hashing.hash(of.0, bytes),
-            of: of.0,
+    fn key<'a>(&self, layout: KeyLayout, bytes: &'a [u8]) -> TableKey<'a> {
+        TableKey {
+            hash: self.hashing.hash(layout.0, bytes),
+            layout: layout.0,
             bytes,
         }
     }
@@ -171,20 +171,24 @@ impl<W> ViewTable<W> {
 fn has_absence<W>(
     absences: &mut Window<W>,
     hash: u64,
-    of: u16,
+    layout: u16,
     bytes: &[u8],
     slots: &Slots,
     clock: &Arc<dyn Clock>,
 ) -> bool {
     let is_ahead = |moment| moment > Moment::from(clock.now());
-    let asked = Asked { hash, of, bytes };
-    absences.hit(asked, slots, is_ahead).is_some()
+    let key = TableKey {
+        hash,
+        layout,
+        bytes,
+    };
+    absences.hit(key, slots, is_ahead).is_some()
 }
 
 /// A view's table without its type.
 pub(super) trait AnyView: Any {
-    /// Returns how much it holds.
-    fn holds(&self, kind: Kind) -> Holds;
+    /// Returns how much the table holds of a kind.
+    fn size(&self, kind: Kind) -> Size;
 
     /// Takes out an entry that was not hit of late. Returns its value.
     fn evict(&mut self, kind: Kind, slots: &Slots) -> Option<Arc<dyn Any + Send + Sync>>;
@@ -197,10 +201,10 @@ pub(super) trait AnyView: Any {
 }
 
 impl<W: Any + Send + Sync> AnyView for ViewTable<W> {
-    fn holds(&self, kind: Kind) -> Holds {
+    fn size(&self, kind: Kind) -> Size {
         match kind {
-            Kind::Value => self.values.holds(),
-            Kind::Absence => self.absences.holds(),
+            Kind::Value => self.values.size(),
+            Kind::Absence => self.absences.size(),
         }
     }
 
@@ -239,18 +243,18 @@ mod tests {
         let (slots, threads) = (Slots::new(4), Threads::default());
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
         let counters = threads.join(&"w".into());
-        let new = Entering {
+        let new = NewEntry {
             value: Some(Arc::new(1)),
             number: Number(1),
             expires: Moment::NEVER,
             slot: 0,
             weight: 10,
         };
-        drop(table.put(Of(0), b"key", new, &slots));
+        drop(table.put(KeyLayout(0), b"key", new, &slots));
 
         let mut touches = 0;
         for _ in 0..1_000 * TOUCH_EVERY {
-            match table.get(Of(0), b"key", &slots, &clock, &counters, |_| ()) {
+            match table.get(KeyLayout(0), b"key", &slots, &clock, &counters, |_| ()) {
                 ViewLookup::Touch(()) => touches += 1,
                 ViewLookup::Hit(()) => {}
                 ViewLookup::Miss => panic!("it was put"),

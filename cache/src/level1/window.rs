@@ -73,8 +73,8 @@ struct Entry<W> {
     /// Of the key's text.
     slot: u32,
     /// The selector and the kind of the parts.
-    of: u16,
-    /// Of the key, in bytes; or [`LONG`].
+    layout: u16,
+    /// The length of the key in bytes, or [`LONG`].
     len: u8,
     flags: Flags,
     key: [u8; INLINE],
@@ -82,7 +82,7 @@ struct Entry<W> {
 
 /// What a hit seldom reads.
 #[derive(Clone, Copy, Debug)]
-struct Beside {
+struct ColdFields {
     expires: Moment,
     /// What the entry counts against the bound.
     weight: u32,
@@ -107,12 +107,12 @@ impl Kind {
 
 /// How much a table may hold, or does.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Holds {
+pub(crate) struct Size {
     pub(crate) entries: usize,
     pub(crate) bytes: u64,
 }
 
-impl Holds {
+impl Size {
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             entries: self.entries + other.entries,
@@ -123,7 +123,7 @@ impl Holds {
 
 /// An entry that is to be kept.
 #[derive(Debug)]
-pub(crate) struct Entering<W> {
+pub(crate) struct NewEntry<W> {
     pub(crate) value: Option<Arc<W>>,
     pub(crate) number: Number,
     pub(crate) expires: Moment,
@@ -134,29 +134,29 @@ pub(crate) struct Entering<W> {
 
 /// The whole of a key, as parts lend it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct TableKey<'a> {
     pub(super) hash: u64,
-    pub(super) of: u16,
+    pub(super) layout: u16,
     pub(super) bytes: &'a [u8],
 }
 
 pub(super) struct Window<W> {
     /// None, or a power of two.
     entries: Vec<Entry<W>>,
-    beside: Vec<Beside>,
+    cold: Vec<ColdFields>,
     /// The keys that are longer than an entry holds, each whole; empty until there is one.
     long: Vec<Option<Box<[u8]>>>,
     live: usize,
     bytes: u64,
     hand: usize,
-    limit: Holds,
+    limit: Size,
 }
 
 impl<W> Window<W> {
-    pub(super) fn new(limit: Holds) -> Self {
+    pub(super) fn new(limit: Size) -> Self {
         Self {
             entries: Vec::new(),
-            beside: Vec::new(),
+            cold: Vec::new(),
             long: Vec::new(),
             live: 0,
             bytes: 0,
@@ -165,8 +165,8 @@ impl<W> Window<W> {
         }
     }
 
-    pub(super) fn holds(&self) -> Holds {
-        Holds {
+    pub(super) fn size(&self) -> Size {
+        Size {
             entries: self.live,
             bytes: self.bytes,
         }
@@ -176,20 +176,20 @@ impl<W> Window<W> {
     #[inline(always)]
     pub(super) fn hit(
         &mut self,
-        asked: Asked<'_>,
+        key: TableKey<'_>,
         slots: &Slots,
         is_ahead: impl FnOnce(Moment) -> bool,
     ) -> Option<&Option<Arc<W>>> {
-        let place = self.find(asked.hash)?;
+        let place = self.find(key.hash)?;
         let entry = self.entries.get_mut(place)?;
-        if !entry.is(asked.of, asked.bytes) || !entry.is_valid(slots) {
+        if !entry.is(key.layout, key.bytes) || !entry.is_valid(slots) {
             return None;
         }
 
-        if entry.len == LONG && self.long[place].as_deref() != Some(asked.bytes) {
+        if entry.len == LONG && self.long[place].as_deref() != Some(key.bytes) {
             return None;
         }
-        if entry.flags.has(Flags::TIMED) && !is_ahead(self.beside[place].expires) {
+        if entry.flags.has(Flags::TIMED) && !is_ahead(self.cold[place].expires) {
             return None;
         }
         entry.flags = entry.flags.with(Flags::VISITED);
@@ -199,15 +199,15 @@ impl<W> Window<W> {
     /// Keeps an entry, if the bounds allow. What leaves for it is added to `gone`.
     pub(super) fn put(
         &mut self,
-        asked: Asked<'_>,
-        new: Entering<W>,
+        key: TableKey<'_>,
+        new: NewEntry<W>,
         slots: &Slots,
         gone: &mut Vec<Arc<W>>,
     ) {
-        // Its hash may be another key's: there is one entry to a hash.
-        self.remove(asked.hash, gone);
+        // The entry of this hash may be another key's: there is one entry to a hash.
+        self.remove(key.hash, gone);
 
-        let weight = weight_of(asked.bytes, new.weight);
+        let weight = weight_of(key.bytes, new.weight);
         if self.limit.entries == 0 || u64::from(weight) > self.limit.bytes / LARGEST {
             gone.extend(new.value);
             return;
@@ -220,8 +220,8 @@ impl<W> Window<W> {
             self.lay_out((self.entries.len() * 2).max(FEWEST), gone);
         }
 
-        let place = self.place_for(asked.hash, slots, gone);
-        self.fill(place, asked, new, weight);
+        let place = self.place_for(key.hash, slots, gone);
+        self.fill(place, key, new, weight);
     }
 
     /// Takes the entry of a hash out, if there is one.
@@ -235,7 +235,7 @@ impl<W> Window<W> {
     pub(super) fn sweep(&mut self, slots: &Slots, now: Moment, gone: &mut Vec<Arc<W>>) {
         for place in 0..self.entries.len() {
             let entry = &self.entries[place];
-            if entry.is_full() && (!entry.is_valid(slots) || self.beside[place].expires <= now) {
+            if entry.is_full() && (!entry.is_valid(slots) || self.cold[place].expires <= now) {
                 gone.extend(self.take(place));
             }
         }
@@ -308,41 +308,41 @@ impl<W> Window<W> {
     fn shift(&mut self, from: usize, to: usize) {
         let gone = Entry::nothing(Flags::GONE);
         self.entries[to] = std::mem::replace(&mut self.entries[from], gone);
-        self.beside[to] = self.beside[from];
+        self.cold[to] = self.cold[from];
         if !self.long.is_empty() {
             self.long[to] = self.long[from].take();
         }
     }
 
-    fn fill(&mut self, place: usize, asked: Asked<'_>, new: Entering<W>, weight: u32) {
+    fn fill(&mut self, place: usize, key: TableKey<'_>, new: NewEntry<W>, weight: u32) {
         let timed = if new.expires == Moment::NEVER {
             Flags::EMPTY
         } else {
             Flags::TIMED
         };
         let mut entry = Entry {
-            hash: asked.hash,
+            hash: key.hash,
             number: new.number,
             value: new.value,
             slot: new.slot,
-            of: asked.of,
+            layout: key.layout,
             len: LONG,
             flags: Flags::FULL.with(timed),
             key: [0; INLINE],
         };
-        let len = asked.bytes.len();
+        let len = key.bytes.len();
 
         if len <= INLINE {
             entry.len = len as u8;
-            entry.key[..len].copy_from_slice(asked.bytes);
+            entry.key[..len].copy_from_slice(key.bytes);
         } else {
-            entry.key.copy_from_slice(&asked.bytes[..INLINE]);
+            entry.key.copy_from_slice(&key.bytes[..INLINE]);
             self.long.resize(self.entries.len(), None);
-            self.long[place] = Some(asked.bytes.into());
+            self.long[place] = Some(key.bytes.into());
         }
 
         self.entries[place] = entry;
-        self.beside[place] = Beside {
+        self.cold[place] = ColdFields {
             expires: new.expires,
             weight,
         };
@@ -366,14 +366,14 @@ impl<W> Window<W> {
         }
 
         self.live -= 1;
-        self.bytes -= u64::from(self.beside[place].weight);
+        self.bytes -= u64::from(self.cold[place].weight);
         entry.value
     }
 
     /// Takes every entry out.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Arc<W>> {
         (self.live, self.bytes) = (0, 0);
-        (self.beside, self.long) = (Vec::new(), Vec::new());
+        (self.cold, self.long) = (Vec::new(), Vec::new());
         let entries = std::mem::take(&mut self.entries);
         entries.into_iter().filter_map(|entry| entry.value)
     }
@@ -398,13 +398,13 @@ impl<W> Window<W> {
 
     /// Lays the entries out in a table of this many places.
     fn lay_out(&mut self, size: usize, gone: &mut Vec<Arc<W>>) {
-        let nothing = Beside {
+        let nothing = ColdFields {
             expires: Moment::NEVER,
             weight: 0,
         };
         let entries = (0..size).map(|_| Entry::nothing(Flags::EMPTY)).collect();
         let entries = std::mem::replace(&mut self.entries, entries);
-        let beside = std::mem::replace(&mut self.beside, vec![nothing; size]);
+        let cold = std::mem::replace(&mut self.cold, vec![nothing; size]);
         let mut long = std::mem::take(&mut self.long);
         (self.live, self.bytes, self.hand) = (0, 0, 0);
 
@@ -422,9 +422,9 @@ impl<W> Window<W> {
                 self.long[to] = Some(key);
             }
             self.entries[to] = entry;
-            self.beside[to] = beside[place];
+            self.cold[to] = cold[place];
             self.live += 1;
-            self.bytes += u64::from(beside[place].weight);
+            self.bytes += u64::from(cold[place].weight);
         }
     }
 }
@@ -436,7 +436,7 @@ impl<W> Entry<W> {
             number: Number::ZERO,
             value: None,
             slot: 0,
-            of: 0,
+            layout: 0,
             len: 0,
             flags,
             key: [0; INLINE],
@@ -449,8 +449,8 @@ impl<W> Entry<W> {
 
     /// Returns whether it is that of a key, as far as the key is in the entry.
     #[inline(always)]
-    fn is(&self, of: u16, bytes: &[u8]) -> bool {
-        if self.of != of {
+    fn is(&self, layout: u16, bytes: &[u8]) -> bool {
+        if self.layout != layout {
             return false;
         }
         if let Ok(whole) = <&[u8; INLINE]>::try_from(bytes) {
@@ -479,10 +479,10 @@ fn places(hash: u64, size: usize) -> impl Iterator<Item = usize> {
 /// Returns what an entry counts against the bound: its two places, its value, and a key that is not
 /// in the entry.
 fn weight_of(key: &[u8], value: u32) -> u32 {
-    let places = 2 * (size_of::<Entry<()>>() + size_of::<Beside>());
+    let places = 2 * (size_of::<Entry<()>>() + size_of::<ColdFields>());
     let long = if key.len() > INLINE { key.len() } else { 0 };
-    let beside = u32::try_from(places + long).unwrap_or(u32::MAX);
-    value.saturating_add(beside)
+    let rest = u32::try_from(places + long).unwrap_or(u32::MAX);
+    value.saturating_add(rest)
 }
 
 #[cfg(all(test, not(shuttle)))]

@@ -1,8 +1,8 @@
 use super::*;
 use crate::level1::seed::Hashing;
 
-fn limit(entries: usize, bytes: u64) -> Holds {
-    Holds { entries, bytes }
+fn limit(entries: usize, bytes: u64) -> Size {
+    Size { entries, bytes }
 }
 
 fn roomy(entries: usize) -> Window<u64> {
@@ -13,16 +13,16 @@ fn slots() -> Slots {
     Slots::new(4)
 }
 
-fn asked(hash: u64, key: &[u8]) -> Asked<'_> {
-    Asked {
+fn table_key(hash: u64, key: &[u8]) -> TableKey<'_> {
+    TableKey {
         hash,
-        of: 0,
+        layout: 0,
         bytes: key,
     }
 }
 
-fn entering(value: u64) -> Entering<u64> {
-    Entering {
+fn new_entry(value: u64) -> NewEntry<u64> {
+    NewEntry {
         value: Some(Arc::new(value)),
         number: Number(1),
         expires: Moment::NEVER,
@@ -33,12 +33,12 @@ fn entering(value: u64) -> Entering<u64> {
 
 fn put(window: &mut Window<u64>, hash: u64, key: &[u8], value: u64) -> Vec<Arc<u64>> {
     let mut gone = Vec::new();
-    window.put(asked(hash, key), entering(value), &slots(), &mut gone);
+    window.put(table_key(hash, key), new_entry(value), &slots(), &mut gone);
     gone
 }
 
 fn get(window: &mut Window<u64>, hash: u64, key: &[u8]) -> Option<u64> {
-    let hit = window.hit(asked(hash, key), &slots(), |_| true)?;
+    let hit = window.hit(table_key(hash, key), &slots(), |_| true)?;
     hit.as_deref().copied()
 }
 
@@ -75,17 +75,17 @@ fn keys_of_one_hash_are_told_apart_at_every_length() {
             assert_eq!(get(&mut window, 7, &other), None, "{len} at {at}");
         }
 
-        let of = Asked {
-            of: 1,
-            ..asked(7, &key)
+        let other = TableKey {
+            layout: 1,
+            ..table_key(7, &key)
         };
-        assert!(window.hit(of, &slots(), |_| true).is_none(), "{len}");
+        assert!(window.hit(other, &slots(), |_| true).is_none(), "{len}");
 
         // There is one entry to a hash.
         assert_eq!(put(&mut window, 7, &longer, 2), [Arc::new(1)]);
         assert_eq!(get(&mut window, 7, &key), None);
         assert_eq!(get(&mut window, 7, &longer), Some(2));
-        assert_eq!(window.holds().entries, 1);
+        assert_eq!(window.size().entries, 1);
     }
 }
 
@@ -96,21 +96,21 @@ fn an_entry_below_its_own_slot_is_not_served() {
     let mut gone = Vec::new();
     for slot in 0..4 {
         let key = [slot as u8];
-        let new = Entering {
+        let new = NewEntry {
             slot,
-            ..entering(u64::from(slot))
+            ..new_entry(u64::from(slot))
         };
-        window.put(asked(u64::from(slot) + 1, &key), new, &slots, &mut gone);
+        window.put(table_key(u64::from(slot) + 1, &key), new, &slots, &mut gone);
     }
     slots.raise(2 << 20, Number(2));
     for slot in 0..4_u32 {
         let key = [slot as u8];
-        let found = window.hit(asked(u64::from(slot) + 1, &key), &slots, |_| true);
+        let found = window.hit(table_key(u64::from(slot) + 1, &key), &slots, |_| true);
         assert_eq!(found.is_some(), slot != 2, "{slot}");
     }
 
     window.sweep(&slots, Moment::START, &mut gone);
-    assert_eq!((window.holds().entries, gone), (3, vec![Arc::new(2)]));
+    assert_eq!((window.size().entries, gone), (3, vec![Arc::new(2)]));
 }
 
 #[test]
@@ -118,16 +118,16 @@ fn only_an_entry_that_expires_asks_for_the_time() {
     let mut window = roomy(10);
     put(&mut window, 1, b"a", 1);
     let never = |_| panic!("an entry without a ttl asked for the time");
-    assert!(window.hit(asked(1, b"a"), &slots(), never).is_some());
+    assert!(window.hit(table_key(1, b"a"), &slots(), never).is_some());
 
-    let timed = Entering {
+    let timed = NewEntry {
         expires: Moment(5),
-        ..entering(2)
+        ..new_entry(2)
     };
-    window.put(asked(2, b"b"), timed, &slots(), &mut Vec::new());
+    window.put(table_key(2, b"b"), timed, &slots(), &mut Vec::new());
     let mut is_served = |now| {
         window
-            .hit(asked(2, b"b"), &slots(), |at| at > Moment(now))
+            .hit(table_key(2, b"b"), &slots(), |at| at > Moment(now))
             .is_some()
     };
     assert!(is_served(4) && !is_served(5));
@@ -146,9 +146,9 @@ fn a_flood_of_colliding_keys_keeps_to_one_window() {
         put(&mut window, hash(key), &key.to_le_bytes(), key);
     }
     assert!(
-        window.holds().entries <= 2 * WINDOW,
+        window.size().entries <= 2 * WINDOW,
         "{}",
-        window.holds().entries
+        window.size().entries
     );
     let found =
         (1..=500).filter(|&key| get(&mut window, hash(key), &key.to_le_bytes()) == Some(key));
@@ -191,21 +191,21 @@ fn bounds_hold_whatever_comes() {
         );
         live += 1;
         live -= gone.len();
-        assert!(window.holds().entries <= 60 && window.holds().bytes <= bytes);
-        assert_eq!(window.holds().entries, live);
-        assert!(window.long.iter().flatten().count() <= window.holds().entries);
+        assert!(window.size().entries <= 60 && window.size().bytes <= bytes);
+        assert_eq!(window.size().entries, live);
+        assert!(window.long.iter().flatten().count() <= window.size().entries);
     }
     assert!(window.entries.len() <= 128, "{}", window.entries.len());
 
     // One that would take more than a sixteenth of the room stays in L2, and so does what the key
     // had.
     put(&mut window, 9, b"k", 1);
-    let heavy = Entering {
+    let heavy = NewEntry {
         weight: (bytes / 16) as u32,
-        ..entering(2)
+        ..new_entry(2)
     };
     let mut gone = Vec::new();
-    window.put(asked(9, b"k"), heavy, &slots(), &mut gone);
+    window.put(table_key(9, b"k"), heavy, &slots(), &mut gone);
     assert_eq!(gone, [Arc::new(1), Arc::new(2)]);
     assert_eq!(get(&mut window, 9, b"k"), None);
 }
@@ -221,7 +221,7 @@ fn the_hand_spares_what_was_hit() {
         put(&mut window, hashing.hash(0, &bytes), &bytes, key);
         assert_eq!(get(&mut window, hot, b"hot"), Some(0), "after {key}");
     }
-    assert_eq!(window.holds().entries, 64);
+    assert_eq!(window.size().entries, 64);
 }
 
 #[test]
@@ -232,12 +232,12 @@ fn a_sweep_gives_memory_back() {
     let mut gone = Vec::new();
     for key in 0..2_000_u64 {
         let bytes = key.to_le_bytes();
-        let new = Entering {
+        let new = NewEntry {
             slot: u32::from(key % 100 == 0),
-            ..entering(key)
+            ..new_entry(key)
         };
         window.put(
-            asked(hashing.hash(0, &bytes), &bytes),
+            table_key(hashing.hash(0, &bytes), &bytes),
             new,
             &slots,
             &mut gone,
@@ -246,13 +246,13 @@ fn a_sweep_gives_memory_back() {
     assert_eq!(window.entries.len(), 4_096);
     slots.raise(0, Number(2));
     window.sweep(&slots, Moment::START, &mut gone);
-    assert_eq!((window.holds().entries, gone.len()), (20, 1_980));
+    assert_eq!((window.size().entries, gone.len()), (20, 1_980));
     assert!(window.entries.len() <= 128);
     for key in (0..2_000_u64).step_by(100) {
         let bytes = key.to_le_bytes();
         assert!(
             window
-                .hit(asked(hashing.hash(0, &bytes), &bytes), &slots, |_| true)
+                .hit(table_key(hashing.hash(0, &bytes), &bytes), &slots, |_| true)
                 .is_some()
         );
     }
@@ -282,7 +282,7 @@ fn an_entry_makes_room_farther_on() {
         assert_eq!(get(&mut window, home(key, 5), &[key as u8]), Some(key));
     }
     assert_eq!(get(&mut window, home(99, 20), b"farther"), Some(99));
-    assert_eq!(window.holds().entries, 17);
+    assert_eq!(window.size().entries, 17);
 }
 
 /// Where none can, the first that was not hit has to go, or that is no longer valid; or else the
@@ -295,11 +295,16 @@ fn a_full_window_gives_up_what_was_not_hit() {
         let mut window = roomy(1_000);
         window.lay_out(256, &mut Vec::new());
         for key in 1..=16_u64 {
-            let new = Entering {
+            let new = NewEntry {
                 slot: u32::from(key == 9),
-                ..entering(key)
+                ..new_entry(key)
             };
-            window.put(asked(hash(key), &[key as u8]), new, &slots, &mut Vec::new());
+            window.put(
+                table_key(hash(key), &[key as u8]),
+                new,
+                &slots,
+                &mut Vec::new(),
+            );
         }
         window
     };
@@ -324,7 +329,7 @@ fn a_full_window_gives_up_what_was_not_hit() {
     hit(&mut window, 0);
     slots.raise(1 << 20, Number(2));
     let mut gone = Vec::new();
-    window.put(asked(hash(17), &[17]), entering(17), &slots, &mut gone);
+    window.put(table_key(hash(17), &[17]), new_entry(17), &slots, &mut gone);
     assert_eq!(gone, [Arc::new(9)]);
 }
 
@@ -335,17 +340,17 @@ fn bounds_may_be_reached_and_not_passed() {
     for key in 0..16_u64 {
         assert_eq!(put(&mut window, key + 1, &[key as u8], key), []);
     }
-    assert_eq!(window.holds().bytes, 16 * weight);
+    assert_eq!(window.size().bytes, 16 * weight);
     assert_eq!(put(&mut window, 17, &[16], 16).len(), 1);
 
     // The largest entry that is kept takes a sixteenth of the room, to the byte.
     let mut window = Window::new(limit(100, 16 * weight));
-    let heavier = Entering {
+    let heavier = NewEntry {
         weight: 11,
-        ..entering(1)
+        ..new_entry(1)
     };
     let mut gone = Vec::new();
-    window.put(asked(1, b"a"), heavier, &slots(), &mut gone);
+    window.put(table_key(1, b"a"), heavier, &slots(), &mut gone);
     assert_eq!(gone, [Arc::new(1)]);
 
     // A table doubles when more than half of it would be full.
@@ -367,7 +372,7 @@ fn a_sweep_shrinks_a_table_that_is_an_eighth_full() {
             put(&mut window, key + 1, &[key as u8], key);
         }
         window.sweep(&slots(), Moment::START, &mut Vec::new());
-        (window.entries.len(), window.holds().entries)
+        (window.entries.len(), window.size().entries)
     };
     assert_eq!(sizes(32), (256, 32));
     assert_eq!(sizes(31), (128, 31));
