@@ -23,7 +23,7 @@ impl Hashing {
         Self(SeedableRandomState::with_seed(random(), shared))
     }
 
-    /// Returns the hash of a key's bytes, which are of the form `of`. Never zero, which marks an
+    /// Returns the hash of a key's bytes, which have this layout. Never zero, which marks an
     /// empty place.
     #[inline(always)]
     pub(super) fn hash(&self, layout: u16, bytes: &[u8]) -> u64 {

@@ -1,9 +1,9 @@
 //! The table of one named cache on one thread.
 //!
 //! Values and absences are kept apart, each bounded in entries and in bytes, so that a flood of
-//! absences pushes out no value; an entry that would take more than a small part of the room is not
-//! kept. A clock hand evicts entries not hit since its last pass. What leaves is handed to the
-//! caller, who drops it once the table is no longer borrowed: a value's `Drop` may use the cache.
+//! absences pushes out no value. An entry that takes too large a part of the bound is not kept.
+//! A clock hand evicts entries not hit since its last pass. The caller gets the values that leave,
+//! and drops them once the table is no longer borrowed: a value's `Drop` may use the cache.
 
 use std::{any::Any, sync::Weak};
 
@@ -29,7 +29,7 @@ use crate::{
 /// ones.
 const TOUCH_EVERY: u64 = 64;
 
-/// The share of the room that is for absences: one part in this many.
+/// The share of the bound that is for absences: one part in this many.
 const ABSENCES: u64 = 8;
 
 /// The largest share of the room that one entry may take: one part in this many. Junk keys are
@@ -85,8 +85,8 @@ pub(crate) enum TableLookup<T> {
     Miss,
 }
 
-/// What an entry holds; `None` is a cached absence. Entries that leave are handed on in this form
-/// too: the rest of them is of no use any more, and a hundred bytes to move.
+/// The value of an entry; `None` is a cached absence. Entries that leave are returned in this form
+/// too: the rest of an entry is of no use any more, and a hundred bytes to move.
 pub(crate) type Value = Option<Arc<dyn Any + Send + Sync>>;
 
 /// An entry without its key.
@@ -97,7 +97,7 @@ pub(crate) struct Content {
     pub(crate) expires: Moment,
     /// When it was read from its backing store.
     pub(crate) read: Moment,
-    /// What it weighs, as L2 sees it.
+    /// What the value weighs in L2.
     pub(crate) weight: u32,
 }
 
@@ -169,7 +169,7 @@ impl Table {
             return TableLookup::Miss;
         }
 
-        // L2 knows whether the caller or this entry's form is the odd one.
+        // L2 knows whether the caller asks for a wrong type, or this entry holds another form.
         let Ok(value) = Arc::clone(value).downcast() else {
             return TableLookup::Miss;
         };
@@ -208,7 +208,7 @@ impl Table {
         TableLookup::Touch(None)
     }
 
-    /// Returns when what a key holds was read from its backing store.
+    /// Returns when the entry of a key was read from its backing store.
     pub(super) fn read_of(&mut self, key: &CacheKey) -> Option<Moment> {
         let hash = key.hash_value();
         let entry = match self.values.find(key, hash) {
@@ -218,7 +218,7 @@ impl Table {
         Some(entry.content.read)
     }
 
-    /// Keeps an entry, and adds what goes for it to `gone`.
+    /// Puts an entry in, and adds the values that leave for it to `gone`.
     #[inline]
     pub(super) fn put(&mut self, key: &CacheKey, new: Content, slots: &Slots, gone: &mut Removed) {
         let (zone, other) = match new.value {
@@ -232,7 +232,8 @@ impl Table {
         self.entries_changed();
     }
 
-    /// Notes that a view's table was filled; returns what left it, and what leaves for it.
+    /// Keeps the bounds after a view's table was filled. Returns the values that left that table,
+    /// and those that leave for it.
     pub(super) fn view_changed<W: Any + Send + Sync>(
         &mut self,
         kind: Kind,
@@ -314,7 +315,7 @@ impl Drop for Table {
 }
 
 /// Values that left a table, to be dropped when it is no longer borrowed: a value's `Drop` may use
-/// the cache. Most calls make one leave, or none.
+/// the cache. Most calls remove one value, or none.
 #[derive(Default)]
 pub(crate) struct Removed {
     one: Value,
@@ -483,7 +484,7 @@ fn is_below(number: Number, floor: Number) -> bool {
     !removed(Step::Level1ComparesSlot) && number < floor
 }
 
-/// Returns whether memory is to be given back.
+/// Returns whether memory is to be freed.
 fn is_sparse(entries: &HashTable<Entry>) -> bool {
     entries.len() * 4 < entries.capacity()
 }

@@ -23,7 +23,7 @@ thread_local! {
 }
 
 struct Thread {
-    /// The tables of all nodes, few; the one that is hit moves to the front now and then.
+    /// The tables of all nodes, which are few. The one that is used moves to the front.
     tables: Vec<Table>,
     nodes: Vec<Attached>,
 }
@@ -31,18 +31,18 @@ struct Thread {
 /// A node that this thread is attached to.
 struct Attached {
     node: u64,
-    /// Whether any handle is left.
+    /// Dead once the node's last handle is dropped.
     alive: Weak<()>,
     label: Arc<str>,
     guards: usize,
 }
 
-/// Looks a key up in this thread's own table. The one call of a hit: inlined, it would fill its
-/// caller with the table's registers, and its arguments would travel in memory.
+/// Looks a key up in this thread's own table. This is the only call of a hit. Inlined, it would
+/// fill its caller with the table's registers, and its arguments would travel in memory.
 #[inline(never)]
 pub(crate) fn get<T: Any + Send + Sync>(shared: &Shared, key: &CacheKey) -> TableLookup<T> {
-    // The thread's tables are gone when a value is dropped with its thread, and borrowed when a
-    // value's `Drop` uses the cache. Such a call does without L1.
+    // The thread's tables are gone while a value is dropped with its thread, and borrowed while a
+    // value's `Drop` uses the cache. Such a call skips L1.
     let lookup = THREAD.try_with(|thread| match thread.try_borrow_mut() {
         Ok(mut thread) => match thread.table(shared.cache_id) {
             Some(table) => table.get(key, shared),
@@ -53,7 +53,7 @@ pub(crate) fn get<T: Any + Send + Sync>(shared: &Shared, key: &CacheKey) -> Tabl
     lookup.unwrap_or(TableLookup::Miss)
 }
 
-/// Returns when what this thread holds of a key was read from its backing store.
+/// Returns when this thread's entry of a key was read from its backing store.
 pub(crate) fn read_of(shared: &Shared, key: &CacheKey) -> Option<Moment> {
     with_table(shared, |table| table.read_of(key)).flatten()
 }
@@ -88,7 +88,7 @@ pub(crate) fn lookup_view_with<W: Any + Send + Sync, R>(
     bytes: &[u8],
     make: impl FnOnce(Option<&Arc<W>>) -> R,
 ) -> ViewLookup<R> {
-    // As for `get`: a call that finds the tables borrowed does without L1.
+    // As in `get`: a call that finds the tables borrowed skips L1.
     let lookup = THREAD.try_with(|thread| {
         let Ok(mut thread) = thread.try_borrow_mut() else {
             return ViewLookup::Miss;
@@ -117,7 +117,7 @@ pub(crate) fn lookup_view_with<W: Any + Send + Sync, R>(
     lookup.unwrap_or(ViewLookup::Miss)
 }
 
-/// Changes this thread's table of a view, if the thread has an L1. Returns what had to leave.
+/// Changes this thread's table of a view, if the thread has an L1. Returns the values that left.
 pub(crate) fn change_view<W: Any + Send + Sync>(
     shared: &Shared,
     view: ViewIndex,
@@ -137,7 +137,7 @@ pub(crate) fn change_view<W: Any + Send + Sync>(
     gone.unwrap_or_default()
 }
 
-/// Counts for this thread; `None` if it has no L1.
+/// Counts something for this thread; returns `None` if it has no L1.
 pub(crate) fn count<R>(shared: &Shared, count: impl FnOnce(&ThreadCounters) -> R) -> Option<R> {
     with_table(shared, |table| count(&table.counters))
 }
@@ -168,7 +168,7 @@ pub(crate) fn attach(shared: &Shared, label: &str) -> ThreadGuard {
             }),
         }
 
-        // Nodes whose last handle has gone. Only guards that were kept leave any.
+        // Forgets nodes whose last handle was dropped. Only guards that were kept leave any.
         thread.nodes.retain(|other| other.alive.strong_count() > 0);
         Some(thread.take_detached())
     });
@@ -219,7 +219,7 @@ impl Thread {
     }
 
     /// Adds the table of a cache, if the thread is attached to its node or attaches by itself.
-    /// Returns the tables of nodes that have gone, to be dropped once the thread is no longer
+    /// Returns the tables of nodes that are gone, to be dropped once the thread is no longer
     /// borrowed.
     #[cold]
     fn add_table(&mut self, shared: &Shared) -> Option<Vec<Table>> {

@@ -20,7 +20,7 @@ use crate::{
 /// lookups.
 const TOUCH_EVERY: u64 = 256;
 
-/// The share of the room that is for absences: one part in this many.
+/// The share of the bound that is for absences: one part in this many.
 const ABSENCES: usize = 8;
 
 /// A view's number among those of its cache.
@@ -31,7 +31,7 @@ pub(crate) struct ViewIndex(pub(crate) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SelectorIndex(pub(crate) u8);
 
-/// What the bytes of a key are: which fields they are of, and how they are to be read.
+/// How the bytes of a key are read: the selector of the key, and the kind of its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyLayout(pub(super) u16);
 
@@ -84,7 +84,7 @@ impl<W> ViewTable<W> {
         this
     }
 
-    /// Looks a key up, and makes something of its value.
+    /// Looks a key up, and returns what `make` makes of its value.
     #[inline(always)]
     pub(crate) fn get<R>(
         &mut self,
@@ -126,8 +126,8 @@ impl<W> ViewTable<W> {
         }
     }
 
-    /// Keeps a value or an absence, in place of what the key had. Returns what had to leave for it,
-    /// or could not stay itself.
+    /// Puts a value or an absence in the place of what the key had. Returns the values that left
+    /// for it, or the value itself if it was not kept.
     pub(crate) fn put(
         &mut self,
         layout: KeyLayout,
@@ -166,7 +166,8 @@ impl<W> ViewTable<W> {
     }
 }
 
-/// Looks for an absence: apart, so that the way of a value's hit is short.
+/// Returns whether a key has a cached absence. Not inlined, so that the path of a value's hit is
+/// short.
 #[inline(never)]
 fn has_absence<W>(
     absences: &mut Window<W>,
@@ -190,13 +191,13 @@ pub(super) trait AnyView: Any {
     /// Returns how much the table holds of a kind.
     fn size(&self, kind: Kind) -> Size;
 
-    /// Takes out an entry that was not hit of late. Returns its value.
+    /// Evicts an entry that was not hit recently. Returns its value.
     fn evict(&mut self, kind: Kind, slots: &Slots) -> Option<Arc<dyn Any + Send + Sync>>;
 
-    /// Takes everything out.
+    /// Removes every entry.
     fn take_all(&mut self) -> Vec<Arc<dyn Any + Send + Sync>>;
 
-    /// Takes out what is no longer valid.
+    /// Removes entries that are no longer valid.
     fn sweep(&mut self, slots: &Slots, now: Moment) -> Vec<Arc<dyn Any + Send + Sync>>;
 }
 

@@ -1,12 +1,13 @@
 //! A table whose lookup is bounded by construction, whatever its keys hash to.
 //!
-//! An entry is kept in one of sixteen places that follow the one its hash chooses, and there is one
-//! entry to a 64-bit hash: so a lookup reads sixteen entries at most and compares one key. Keys
-//! that were chosen to collide push each other out, and are answered by L2; they make nothing dear.
+//! An entry is in one of the sixteen places that begin at the one its hash chooses, and there is
+//! one entry to a 64-bit hash. So a lookup reads at most sixteen entries and compares one key. Keys
+//! that were chosen to collide push each other out, and L2 answers them; they make no lookup
+//! expensive.
 //!
 //! An entry is one line of the processor's cache, with keys of up to 32 bytes in it. It keeps the
-//! index of *its text's* slot: a hit compares its number with that slot, so that an invalidation,
-//! which knows the text, need not know this table, and the two hashes need not agree.
+//! index of *its text's* slot, and a hit compares the entry's number with that slot. So an
+//! invalidation, which knows the text, need not know this table, and the two hashes need not agree.
 //!
 //! Bounded in entries and in bytes; a clock hand evicts entries not hit since its last pass. What
 //! leaves is handed to the caller, who drops it once the thread's tables are no longer borrowed.
@@ -27,20 +28,21 @@ const WINDOW: usize = 16;
 const INLINE: usize = 32;
 /// The length of a key that is longer than that.
 const LONG: u8 = u8::MAX;
-/// The places of the smallest table.
+/// How many places the smallest table has.
 const FEWEST: usize = 16;
 /// The largest share of the room that one entry may take: one part in this many. Junk keys are
 /// long.
 const LARGEST: u64 = 16;
 
-/// What a place holds. A bit each, so that a hit tests and sets one without touching the others.
+/// The state of a place: a bit for each flag, so that a hit tests and sets one without touching the
+/// others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Flags(u8);
 
 impl Flags {
-    /// Nothing, and nothing was there since the table was laid out: lookups end here.
+    /// Empty, and was empty since the table was laid out: lookups end here.
     const EMPTY: Self = Self(0);
-    /// Nothing any more: what was put behind it is still to be found.
+    /// Emptied: lookups go on, since entries may lie behind it.
     const GONE: Self = Self(1);
     const FULL: Self = Self(2);
     /// The entry expires.
@@ -64,13 +66,13 @@ impl Flags {
 
 #[repr(C, align(64))]
 struct Entry<W> {
-    /// Zero where there is none, which no hash is.
+    /// Zero if the place is empty; no hash is zero.
     hash: u64,
     /// The sequence before L2 was read.
     number: Number,
     /// `None` is a cached absence.
     value: Option<Arc<W>>,
-    /// Of the key's text.
+    /// The index of the slot of the key's text.
     slot: u32,
     /// The selector and the kind of the parts.
     layout: u16,
@@ -80,11 +82,11 @@ struct Entry<W> {
     key: [u8; INLINE],
 }
 
-/// What a hit seldom reads.
+/// The fields of an entry that a hit seldom reads.
 #[derive(Clone, Copy, Debug)]
 struct ColdFields {
     expires: Moment,
-    /// What the entry counts against the bound.
+    /// The bytes that the entry counts against the bound.
     weight: u32,
 }
 
@@ -96,7 +98,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Returns what an entry of this value is.
+    /// Returns the kind of an entry with this value.
     pub(crate) fn of<V>(value: Option<V>) -> Self {
         match value {
             Some(_) => Self::Value,
@@ -105,7 +107,7 @@ impl Kind {
     }
 }
 
-/// How much a table may hold, or does.
+/// How much a table holds, or may hold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) entries: usize,
@@ -121,7 +123,7 @@ impl Size {
     }
 }
 
-/// An entry that is to be kept.
+/// An entry that is about to be put into a table, without its key.
 #[derive(Debug)]
 pub(crate) struct NewEntry<W> {
     pub(crate) value: Option<Arc<W>>,
@@ -132,7 +134,7 @@ pub(crate) struct NewEntry<W> {
     pub(crate) weight: u32,
 }
 
-/// The whole of a key, as parts lend it.
+/// A key of the table: its hash, its layout and all of its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TableKey<'a> {
     pub(super) hash: u64,
@@ -196,7 +198,7 @@ impl<W> Window<W> {
         Some(&entry.value)
     }
 
-    /// Keeps an entry, if the bounds allow. What leaves for it is added to `gone`.
+    /// Puts an entry in, if the bounds allow. Values that leave for it are added to `gone`.
     pub(super) fn put(
         &mut self,
         key: TableKey<'_>,
@@ -224,14 +226,14 @@ impl<W> Window<W> {
         self.fill(place, key, new, weight);
     }
 
-    /// Takes the entry of a hash out, if there is one.
+    /// Removes the entry of a hash, if there is one.
     pub(super) fn remove(&mut self, hash: u64, gone: &mut Vec<Arc<W>>) {
         if let Some(place) = self.find(hash) {
             gone.extend(self.take(place));
         }
     }
 
-    /// Takes out what is no longer valid, and gives memory back if little is left.
+    /// Removes entries that are no longer valid, and frees memory if few are left.
     pub(super) fn sweep(&mut self, slots: &Slots, now: Moment, gone: &mut Vec<Arc<W>>) {
         for place in 0..self.entries.len() {
             let entry = &self.entries[place];
@@ -253,7 +255,7 @@ impl<W> Window<W> {
         self.find_farther(hash)
     }
 
-    /// Looks behind the place that the hash chooses: apart, so that the first look is inlined.
+    /// Searches the whole window of a hash. Not inlined, so that the check of its first place is.
     #[inline(never)]
     fn find_farther(&self, hash: u64) -> Option<usize> {
         for place in places(hash, self.entries.len()) {
@@ -269,14 +271,14 @@ impl<W> Window<W> {
         None
     }
 
-    /// Returns a place of the hash's window that holds nothing, making one if need be.
+    /// Returns an empty place in the window of a hash, and makes one if there is none.
     fn place_for(&mut self, hash: u64, slots: &Slots, gone: &mut Vec<Arc<W>>) -> usize {
         if let Some(free) = self.free(hash) {
             return free;
         }
 
-        // Full, which half a table's load seldom makes of it: an entry that may be kept farther on
-        // makes room.
+        // The window is full, which is rare in a table that is at most half full. An entry that may
+        // also lie farther on makes room.
         for place in places(hash, self.entries.len()) {
             if let Some(to) = self.free(self.entries[place].hash) {
                 self.shift(place, to);
@@ -284,7 +286,7 @@ impl<W> Window<W> {
             }
         }
 
-        // Or one that was not hit has to go.
+        // Or an entry that was not hit is evicted.
         let mut victim = None;
         for place in places(hash, self.entries.len()) {
             let entry = &mut self.entries[place];
@@ -300,7 +302,7 @@ impl<W> Window<W> {
         victim
     }
 
-    /// Returns the first place of a hash's window that holds nothing.
+    /// Returns the first empty place in the window of a hash.
     fn free(&self, hash: u64) -> Option<usize> {
         places(hash, self.entries.len()).find(|&place| !self.entries[place].is_full())
     }
@@ -350,10 +352,10 @@ impl<W> Window<W> {
         self.bytes += u64::from(weight);
     }
 
-    /// Takes an entry out. Returns its value.
+    /// Removes an entry. Returns its value.
     fn take(&mut self, place: usize) -> Option<Arc<W>> {
         let next = (place + 1) & (self.entries.len() - 1);
-        // Nothing was put behind a place that is followed by an empty one.
+        // No entry lies behind a place that is followed by an empty one.
         let left = if self.entries[next].flags == Flags::EMPTY {
             Flags::EMPTY
         } else {
@@ -370,7 +372,7 @@ impl<W> Window<W> {
         entry.value
     }
 
-    /// Takes every entry out.
+    /// Removes every entry.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Arc<W>> {
         (self.live, self.bytes) = (0, 0);
         (self.cold, self.long) = (Vec::new(), Vec::new());
@@ -379,9 +381,9 @@ impl<W> Window<W> {
     }
 
     /// Turns the hand until it meets an entry that was not hit since its last pass, or is no longer
-    /// valid, and takes it out.
+    /// valid, and evicts it.
     pub(super) fn evict(&mut self, slots: &Slots, gone: &mut Vec<Arc<W>>) {
-        // Twice round at most: the first round clears every mark.
+        // At most two rounds: the first one clears every mark.
         for _ in 0..2 * self.entries.len() {
             let place = self.hand & (self.entries.len() - 1);
             self.hand = place + 1;
@@ -447,7 +449,7 @@ impl<W> Entry<W> {
         self.flags.has(Flags::FULL)
     }
 
-    /// Returns whether it is that of a key, as far as the key is in the entry.
+    /// Returns whether the entry is that of a key, as far as the entry holds the key.
     #[inline(always)]
     fn is(&self, layout: u16, bytes: &[u8]) -> bool {
         if self.layout != layout {
@@ -476,8 +478,8 @@ fn places(hash: u64, size: usize) -> impl Iterator<Item = usize> {
     (0..WINDOW).map(move |step| (hash as usize).wrapping_add(step) & (size - 1))
 }
 
-/// Returns what an entry counts against the bound: its two places, its value, and a key that is not
-/// in the entry.
+/// Returns the bytes that an entry counts against the bound: its two places, its value, and its key
+/// if the entry does not hold it.
 fn weight_of(key: &[u8], value: u32) -> u32 {
     let places = 2 * (size_of::<Entry<()>>() + size_of::<ColdFields>());
     let long = if key.len() > INLINE { key.len() } else { 0 };
