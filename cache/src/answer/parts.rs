@@ -1,9 +1,9 @@
 //! What a view is asked with: the parts of a key, lent for one call.
 //!
 //! A lookup in a thread's own table needs no text. It compares what the parts lend: bytes, and a
-//! number that says how to read them, so that parts which differ in either differ. Several parts
-//! are packed, each with its kind and its length before it: no tuple lends what another lends. The
-//! text, a [`CacheKey`], is written on a miss only.
+//! number that says how to read them. Parts that differ in either are different. Several parts are
+//! packed, each with its kind and its length before it, so no two tuples lend the same bytes. The
+//! text, a [`CacheKey`], is built on a miss only.
 
 use std::fmt;
 
@@ -66,12 +66,12 @@ impl Loan for Lent<'_> {
 /// A number's bytes.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Few<const N: usize> {
+pub struct FixedBytes<const N: usize> {
     kind: Kind,
     bytes: [u8; N],
 }
 
-impl<const N: usize> Loan for Few<N> {
+impl<const N: usize> Loan for FixedBytes<N> {
     #[inline(always)]
     fn lent(&self) -> Lent<'_> {
         Lent::new(self.kind, &self.bytes)
@@ -188,11 +188,11 @@ impl Parts for Uuid {
 }
 
 impl Parts for bool {
-    type Loan<'a> = Few<1>;
+    type Loan<'a> = FixedBytes<1>;
 
     #[inline(always)]
-    fn lend(&self) -> Few<1> {
-        Few {
+    fn lend(&self) -> FixedBytes<1> {
+        FixedBytes {
             kind: Kind::Boolean,
             bytes: [u8::from(*self)],
         }
@@ -202,11 +202,11 @@ impl Parts for bool {
 }
 
 impl Parts for Timestamp {
-    type Loan<'a> = Few<8>;
+    type Loan<'a> = FixedBytes<8>;
 
     #[inline(always)]
-    fn lend(&self) -> Few<8> {
-        Few {
+    fn lend(&self) -> FixedBytes<8> {
+        FixedBytes {
             kind: Kind::Time,
             bytes: self.as_unix().to_le_bytes(),
         }
@@ -216,11 +216,11 @@ impl Parts for Timestamp {
 }
 
 impl Parts for TimestampMicros {
-    type Loan<'a> = Few<8>;
+    type Loan<'a> = FixedBytes<8>;
 
     #[inline(always)]
-    fn lend(&self) -> Few<8> {
-        Few {
+    fn lend(&self) -> FixedBytes<8> {
+        FixedBytes {
             kind: Kind::Micros,
             bytes: self.as_micros().to_le_bytes(),
         }
@@ -232,17 +232,17 @@ impl Parts for TimestampMicros {
 macro_rules! integer {
     ($($type:ty)*) => {$(
         impl Parts for $type {
-            type Loan<'a> = Few<8>;
+            type Loan<'a> = FixedBytes<8>;
 
             // Numbers that are written alike lend alike, whatever their types.
             #[inline(always)]
-            fn lend(&self) -> Few<8> {
+            fn lend(&self) -> FixedBytes<8> {
                 let (kind, bytes) = match i64::try_from(*self) {
                     Ok(number) => (Kind::Signed, number.to_le_bytes()),
                     // Only what is above the largest `i64` comes here.
                     Err(_) => (Kind::Unsigned, (*self as u64).to_le_bytes()),
                 };
-                Few { kind, bytes }
+                FixedBytes { kind, bytes }
             }
 
             one_part!();

@@ -128,9 +128,9 @@ impl Cache {
     #[must_use]
     pub fn explain(&self, key: &CacheKey) -> Option<Explanation> {
         let (node, named) = (&self.0.node, &self.0.named);
-        let name = named.name_of(key);
+        let key_ref = named.key_ref(key);
         let now = node.now();
-        let held = node.level2.find(&name).filter(|it| it.expires > now);
+        let held = node.level2.find(&key_ref).filter(|it| it.expires > now);
         let held = held.map(|found| HeldNow {
             type_name: found.value.as_deref().map(|value| value.type_name()),
             age: now.since(found.read),
@@ -139,7 +139,7 @@ impl Cache {
             bytes: found.weight.into(),
         });
 
-        let (mut notes, wide) = node.recorder.of(name.hash_value(), named.index);
+        let (mut notes, wide) = node.recorder.of(key_ref.hash_value(), named.index);
         if held.is_none() && notes.is_empty() {
             return None;
         }

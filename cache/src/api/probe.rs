@@ -112,7 +112,7 @@ impl Cache {
     /// Returns what L2 holds of a key and will still serve, and for how long.
     pub(super) fn find(&self, key: &CacheKey) -> Option<(Found, Option<Duration>)> {
         let horizon = self.0.node.horizon(); // before the value is read
-        let found = self.0.node.level2.find(&self.0.named.name_of(key))?;
+        let found = self.0.node.level2.find(&self.0.named.key_ref(key))?;
         let until = found.expires.min(horizon.until(found.times().read));
         if until == Moment::NEVER {
             return Some((found, None));

@@ -182,7 +182,7 @@ impl Engine {
             Why::Refresh => LoadedBy::Refresh,
         };
         let (now, noted) = (self.node.now(), flight.noted);
-        let hash = self.named.name_of(&flight.key).hash_value();
+        let hash = self.named.key_ref(&flight.key).hash_value();
         let what = what(by, now.since(noted.read));
         self.node.recorder.note(hash, now, noted.number, None, what);
     }
@@ -334,7 +334,7 @@ impl Engine {
             took: Duration::ZERO,
             refused: refused.map(Refusal::word),
         };
-        let hash = self.named.name_of(key).hash_value();
+        let hash = self.named.key_ref(key).hash_value();
         let now = self.node.now();
         self.node.recorder.note(hash, now, number, None, what);
         drop(voided); // with the lock released: this may end a task
@@ -349,8 +349,8 @@ impl Engine {
 
     fn take_out(&self, key: &CacheKey) -> Removed {
         let mut gone = Removed::default();
-        let name = self.named.name_of(key);
-        self.node.level2.remove(&name, Number::ALL, &mut gone);
+        let key = self.named.key_ref(key);
+        self.node.level2.remove(&key, Number::ALL, &mut gone);
         gone
     }
 
@@ -377,10 +377,10 @@ impl Engine {
     }
 
     fn is_newer_in_level2(&self, key: &CacheKey, started: Moment) -> bool {
-        let name = self.named.name_of(key);
+        let key = self.named.key_ref(key);
         let is_newer =
             |times: &Times, _: &[Tag]| times.read >= started && self.node.is_ahead(times.expires);
-        self.node.level2.inspect(&name, is_newer).unwrap_or(false)
+        self.node.level2.inspect(&key, is_newer).unwrap_or(false)
     }
 }
 

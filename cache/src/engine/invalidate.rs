@@ -82,7 +82,7 @@ impl Engine {
         let mut shard = mutex.lock();
         if cause.is_some_and(|cause| shard.is_handled(key, cause)) {
             drop(shard);
-            let hash = self.named.name_of(key).hash_value();
+            let hash = self.named.key_ref(key).hash_value();
             self.node.recorder.note_again(hash, now, cause);
             return None;
         }
@@ -91,8 +91,8 @@ impl Engine {
         faults::gap(Step::InvalidateNumbersLast);
         let voided = (!faults::removed(Step::InvalidateVoids)).then(|| shard.void(key, void_below));
         if !faults::removed(Step::InvalidateRemoves) {
-            let name = self.named.name_of(key);
-            self.node.level2.remove(&name, below, gone);
+            let key_ref = self.named.key_ref(key);
+            self.node.level2.remove(&key_ref, below, gone);
         }
 
         let mut shard = faults::window(Step::InvalidateHoldsLock, shard, mutex);
@@ -106,7 +106,7 @@ impl Engine {
             held: gone.len() > before,
             voided: voided.as_ref().map_or(0, Voided::len),
         };
-        let hash = self.named.name_of(key).hash_value();
+        let hash = self.named.key_ref(key).hash_value();
         self.node.recorder.note(hash, now, number, cause, what);
         drop(voided);
         Some(number)
@@ -135,7 +135,7 @@ impl Engine {
 
         let now = self.node.now();
         for key in gone.keys() {
-            let (hash, what) = (key.name().hash_value(), What::Tagged(tag.clone()));
+            let (hash, what) = (key.key_ref().hash_value(), What::Tagged(tag.clone()));
             self.node.recorder.note(hash, now, number, cause, what);
         }
 
@@ -175,7 +175,7 @@ impl Engine {
                 continue;
             }
             let mut removed = Removed::default();
-            self.node.level2.remove(&key.name(), below, &mut removed);
+            self.node.level2.remove(&key.key_ref(), below, &mut removed);
             for (key, tags) in removed.tagged() {
                 index.left(key, tags);
             }

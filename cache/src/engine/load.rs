@@ -228,8 +228,8 @@ impl Engine {
             let fresh = limit(times.read, request.staleness).min(horizon.until(times.read));
             self.node.is_ahead(times.expires.min(fresh))
         };
-        let name = self.named.name_of(key);
-        self.node.level2.inspect(&name, is_live).unwrap_or(false)
+        let key = self.named.key_ref(key);
+        self.node.level2.inspect(&key, is_live).unwrap_or(false)
     }
 
     /// Runs the load of one flight.

@@ -116,7 +116,7 @@ impl Engine {
     /// Tells L2 that a key is hot, which it cannot see while L1 answers.
     #[cold]
     pub(crate) fn touch(&self, key: &CacheKey) {
-        if let Some(held) = self.node.level2.get(&self.named.name_of(key)) {
+        if let Some(held) = self.node.level2.get(&self.named.key_ref(key)) {
             self.record_age(held.read);
         }
     }
@@ -137,7 +137,7 @@ impl Engine {
         // and an invalidation that this lookup does not see takes a higher number.
         let early_horizon = self.node.horizon();
         let early = self.node.sequence.current();
-        let held = self.node.level2.get(&self.named.name_of(key));
+        let held = self.node.level2.get(&self.named.key_ref(key));
         let noted = if removed(Step::NumberNotedFirst) {
             self.node.sequence.current()
         } else {

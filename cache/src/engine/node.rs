@@ -17,7 +17,7 @@ use crate::{
     },
     level1::table::{Attach, Shared},
     level2::{
-        key::{Name, StoredKey},
+        key::{KeyRef, StoredKey},
         zone::{Level2, Removed},
     },
     options::{call::GetOptions, settings::CacheSettings, terms::Terms},
@@ -116,8 +116,8 @@ impl Named {
         Number(self.announced.load(Ordering::SeqCst))
     }
 
-    pub(crate) fn name_of<'a>(&self, key: &'a CacheKey) -> Name<'a> {
-        Name::new(self.index, key)
+    pub(crate) fn key_ref<'a>(&self, key: &'a CacheKey) -> KeyRef<'a> {
+        KeyRef::new(self.index, key)
     }
 
     pub(crate) fn stored(&self, key: &CacheKey) -> StoredKey {
@@ -143,10 +143,10 @@ impl Node {
             return;
         }
 
-        let name = inserted.map(|(cache, key)| cache.name_of(key));
+        let key_ref = inserted.map(|(cache, key)| cache.key_ref(key));
         let caches = self.caches.lock();
         for key in removed.keys() {
-            if name != Some(key.name())
+            if key_ref != Some(key.key_ref())
                 && let Some(cache) = caches.get(key.cache() as usize)
             {
                 cache.counters.evicted_for_space.add(1);
@@ -154,14 +154,14 @@ impl Node {
         }
         drop(caches);
 
-        let keys = removed.keys().map(StoredKey::name);
-        self.note_each(keys.filter(|key| name != Some(*key)), &What::Space);
+        let keys = removed.keys().map(StoredKey::key_ref);
+        self.note_each(keys.filter(|key| key_ref != Some(*key)), &What::Space);
 
         self.forget_tags(&removed);
     }
 
     /// Records what has happened to each of some keys.
-    fn note_each<'a>(&self, keys: impl Iterator<Item = Name<'a>>, what: &What) {
+    fn note_each<'a>(&self, keys: impl Iterator<Item = KeyRef<'a>>, what: &What) {
         let mut keys = keys.peekable();
         if keys.peek().is_none() {
             return;
@@ -205,7 +205,7 @@ impl Node {
         }
         drop(caches);
 
-        self.note_each(removed.keys().map(StoredKey::name), &What::Expired);
+        self.note_each(removed.keys().map(StoredKey::key_ref), &What::Expired);
 
         self.forget_tags(&removed);
         removed.len()

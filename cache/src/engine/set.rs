@@ -107,7 +107,7 @@ impl Engine {
 
     fn check_type<V: Cacheable>(&self, key: &CacheKey) -> Result<(), SetError> {
         let asked = ValueType::of::<V>();
-        let held = self.node.level2.present.peek(&self.named.name_of(key));
+        let held = self.node.level2.present.peek(&self.named.key_ref(key));
         let other = held.and_then(|held| {
             let stored: &dyn Stored = &*held.value;
             (stored.type_id() != asked.id).then(|| stored.type_name())

@@ -70,7 +70,7 @@ impl Engine {
     /// that time has passed.
     fn put_off(&self, key: &CacheKey, terms: &Terms) -> Removed {
         let now = self.node.now();
-        let Some(held) = self.node.level2.present.peek(&self.named.name_of(key)) else {
+        let Some(held) = self.node.level2.present.peek(&self.named.key_ref(key)) else {
             return Removed::default();
         };
 
@@ -126,7 +126,7 @@ impl Engine {
             return Ok(None);
         }
         let horizon = self.node.horizon(); // before the value is read
-        let Some(held) = self.node.level2.present.peek(&self.named.name_of(key)) else {
+        let Some(held) = self.node.level2.present.peek(&self.named.key_ref(key)) else {
             return Ok(None);
         };
 

@@ -78,7 +78,7 @@ impl Tags {
     pub(crate) fn forget(&self, key: &StoredKey, tags: &[Tag], level2: &Level2) {
         let mut index = self.lock();
         for tag in tags {
-            let holds = level2.inspect(&key.name(), |_, tags| tags.contains(tag));
+            let holds = level2.inspect(&key.key_ref(), |_, tags| tags.contains(tag));
             if !holds.unwrap_or(false) {
                 index.remove(tag, key);
             }

@@ -31,8 +31,8 @@ impl StoredKey {
         String::from_utf8_lossy(&self.text).into_owned()
     }
 
-    pub(crate) fn name(&self) -> Name<'_> {
-        Name {
+    pub(crate) fn key_ref(&self) -> KeyRef<'_> {
+        KeyRef {
             hash: self.hash,
             cache: self.cache,
             text: &self.text,
@@ -48,21 +48,21 @@ impl Hash for StoredKey {
 
 impl PartialEq for StoredKey {
     fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
+        self.key_ref() == other.key_ref()
     }
 }
 
 impl Eq for StoredKey {}
 
-/// A key to look up with: its text is borrowed from a [`CacheKey`].
+/// A key for lookups: its text is borrowed from a [`CacheKey`] or a [`StoredKey`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Name<'a> {
+pub(crate) struct KeyRef<'a> {
     hash: u64,
     cache: u32,
     text: &'a [u8],
 }
 
-impl<'a> Name<'a> {
+impl<'a> KeyRef<'a> {
     pub(crate) fn new(cache: u32, key: &'a CacheKey) -> Self {
         Self {
             hash: mixed(cache, key),
@@ -77,15 +77,15 @@ impl<'a> Name<'a> {
     }
 }
 
-impl Hash for Name<'_> {
+impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);
     }
 }
 
-impl Equivalent<StoredKey> for Name<'_> {
+impl Equivalent<StoredKey> for KeyRef<'_> {
     fn equivalent(&self, key: &StoredKey) -> bool {
-        *self == key.name()
+        *self == key.key_ref()
     }
 }
 
@@ -97,9 +97,9 @@ fn mixed(cache: u32, key: &CacheKey) -> u64 {
 
 /// Returns the hash that a key carries: the identity.
 #[derive(Debug, Default)]
-pub(crate) struct Carried(u64);
+pub(crate) struct IdentityHasher(u64);
 
-impl Hasher for Carried {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }

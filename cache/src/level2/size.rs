@@ -22,7 +22,7 @@ const HEADER: u64 = 24;
 /// # Errors
 ///
 /// When the value's own `Serialize` fails.
-pub(crate) fn size_of_value<V: Serialize>(value: &V) -> Result<u64, Refused> {
+pub(crate) fn size_of_value<V: Serialize>(value: &V) -> Result<u64, Unserializable> {
     let mut counter = Counter(0);
     value.serialize(&mut counter)?;
     Ok(counter.0.max(size_of::<V>() as u64))
@@ -30,17 +30,17 @@ pub(crate) fn size_of_value<V: Serialize>(value: &V) -> Result<u64, Refused> {
 
 /// A value that does not serialize.
 #[derive(Debug)]
-pub(crate) struct Refused;
+pub(crate) struct Unserializable;
 
-impl Display for Refused {
+impl Display for Unserializable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the value does not serialize")
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for Unserializable {}
 
-impl ser::Error for Refused {
+impl ser::Error for Unserializable {
     fn custom<T: Display>(_message: T) -> Self {
         Self
     }
@@ -49,19 +49,19 @@ impl ser::Error for Refused {
 struct Counter(u64);
 
 impl Counter {
-    fn add(&mut self, bytes: u64) -> Result<(), Refused> {
+    fn add(&mut self, bytes: u64) -> Result<(), Unserializable> {
         self.0 = self.0.saturating_add(bytes);
         Ok(())
     }
 
-    fn text(&mut self, len: usize) -> Result<(), Refused> {
+    fn text(&mut self, len: usize) -> Result<(), Unserializable> {
         self.add(HEADER + len as u64)
     }
 }
 
 macro_rules! widths {
     ($($name:ident: $kind:ty),* $(,)?) => {
-        $(fn $name(self, _: $kind) -> Result<(), Refused> {
+        $(fn $name(self, _: $kind) -> Result<(), Unserializable> {
             self.add(size_of::<$kind>() as u64)
         })*
     };
@@ -69,7 +69,7 @@ macro_rules! widths {
 
 impl<'a> ser::Serializer for &'a mut Counter {
     type Ok = ();
-    type Error = Refused;
+    type Error = Unserializable;
     type SerializeSeq = &'a mut Counter;
     type SerializeTuple = &'a mut Counter;
     type SerializeTupleStruct = &'a mut Counter;
@@ -85,27 +85,27 @@ impl<'a> ser::Serializer for &'a mut Counter {
         serialize_f32: f32, serialize_f64: f64,
     }
 
-    fn serialize_str(self, text: &str) -> Result<(), Refused> {
+    fn serialize_str(self, text: &str) -> Result<(), Unserializable> {
         self.text(text.len())
     }
 
-    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Refused> {
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Unserializable> {
         self.text(bytes.len())
     }
 
-    fn serialize_none(self) -> Result<(), Refused> {
+    fn serialize_none(self) -> Result<(), Unserializable> {
         self.add(8)
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Refused> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Unserializable> {
         value.serialize(self)
     }
 
-    fn serialize_unit(self) -> Result<(), Refused> {
+    fn serialize_unit(self) -> Result<(), Unserializable> {
         Ok(())
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Refused> {
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Unserializable> {
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl<'a> ser::Serializer for &'a mut Counter {
         _: &'static str,
         _: u32,
         _: &'static str,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Unserializable> {
         self.add(1)
     }
 
@@ -122,7 +122,7 @@ impl<'a> ser::Serializer for &'a mut Counter {
         self,
         _: &'static str,
         value: &T,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Unserializable> {
         value.serialize(self)
     }
 
@@ -132,21 +132,21 @@ impl<'a> ser::Serializer for &'a mut Counter {
         _: u32,
         _: &'static str,
         value: &T,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Unserializable> {
         self.add(8)?;
         value.serialize(self)
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Self, Refused> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<Self, Unserializable> {
         self.add(HEADER)?;
         Ok(self)
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Self, Refused> {
+    fn serialize_tuple(self, _: usize) -> Result<Self, Unserializable> {
         Ok(self)
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, Refused> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, Unserializable> {
         Ok(self)
     }
 
@@ -156,17 +156,17 @@ impl<'a> ser::Serializer for &'a mut Counter {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, Unserializable> {
         self.add(8)?;
         Ok(self)
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Self, Refused> {
+    fn serialize_map(self, _: Option<usize>) -> Result<Self, Unserializable> {
         self.add(2 * HEADER)?;
         Ok(self)
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, Refused> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, Unserializable> {
         Ok(self)
     }
 
@@ -176,12 +176,12 @@ impl<'a> ser::Serializer for &'a mut Counter {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, Unserializable> {
         self.add(8)?;
         Ok(self)
     }
 
-    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Refused> {
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Unserializable> {
         struct Lengths(usize);
         impl fmt::Write for Lengths {
             fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -191,7 +191,7 @@ impl<'a> ser::Serializer for &'a mut Counter {
         }
 
         let mut lengths = Lengths(0);
-        fmt::write(&mut lengths, format_args!("{value}")).map_err(|_| Refused)?;
+        fmt::write(&mut lengths, format_args!("{value}")).map_err(|_| Unserializable)?;
         self.text(lengths.0)
     }
 
@@ -205,13 +205,13 @@ macro_rules! elements {
     ($($part:ident: $method:ident),* $(,)?) => {
         $(impl $part for &mut Counter {
             type Ok = ();
-            type Error = Refused;
+            type Error = Unserializable;
 
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unserializable> {
                 value.serialize(&mut **self)
             }
 
-            fn end(self) -> Result<(), Refused> {
+            fn end(self) -> Result<(), Unserializable> {
                 Ok(())
             }
         })*
@@ -229,13 +229,13 @@ macro_rules! fields {
     ($($part:ident),* $(,)?) => {
         $(impl $part for &mut Counter {
             type Ok = ();
-            type Error = Refused;
+            type Error = Unserializable;
 
-            fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Result<(), Refused> {
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Result<(), Unserializable> {
                 value.serialize(&mut **self)
             }
 
-            fn end(self) -> Result<(), Refused> {
+            fn end(self) -> Result<(), Unserializable> {
                 Ok(())
             }
         })*
@@ -246,19 +246,19 @@ fields!(SerializeStruct, SerializeStructVariant);
 
 impl SerializeMap for &mut Counter {
     type Ok = ();
-    type Error = Refused;
+    type Error = Unserializable;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Refused> {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Unserializable> {
         key.serialize(&mut **self)
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unserializable> {
         // A node of a map holds an entry's hash or its place besides key and value.
         self.add(8)?;
         value.serialize(&mut **self)
     }
 
-    fn end(self) -> Result<(), Refused> {
+    fn end(self) -> Result<(), Unserializable> {
         Ok(())
     }
 }

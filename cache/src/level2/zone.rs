@@ -14,7 +14,7 @@ use crate::{
     answer::tag::Tag,
     fence::number::{Moment, Number},
     level2::{
-        key::{Carried, Name, StoredKey},
+        key::{IdentityHasher, KeyRef, StoredKey},
         stored::Stored,
     },
     outside,
@@ -149,7 +149,7 @@ impl<V> Lifecycle<StoredKey, Held<V>> for Collect {
     }
 }
 
-type Map<V> = Zone<StoredKey, Held<V>, Weigh, BuildHasherDefault<Carried>, Collect>;
+type Map<V> = Zone<StoredKey, Held<V>, Weigh, BuildHasherDefault<IdentityHasher>, Collect>;
 
 /// The two zones.
 pub(crate) struct Level2 {
@@ -239,10 +239,10 @@ impl Level2 {
 
     /// Returns what a key holds, a value or an absence, as a hit. Values first: a fill that turns
     /// one into the other inserts before it removes.
-    pub(crate) fn get(&self, name: &Name<'_>) -> Option<Found> {
-        match self.present.get(name) {
+    pub(crate) fn get(&self, key: &KeyRef<'_>) -> Option<Found> {
+        match self.present.get(key) {
             Some(held) => Some(held.map(Some)),
-            None => self.absent.get(name).map(|held| held.map(|()| None)),
+            None => self.absent.get(key).map(|held| held.map(|()| None)),
         }
     }
 
@@ -250,19 +250,19 @@ impl Level2 {
     /// nothing can be dropped here, so this may be done under any lock.
     pub(crate) fn inspect<R>(
         &self,
-        name: &Name<'_>,
+        key: &KeyRef<'_>,
         ask: impl Fn(&Times, &[Tag]) -> R,
     ) -> Option<R> {
         let mut answer = None;
         // `remove_if` that removes nothing: the one call that lends an entry in place of cloning
         // it.
-        self.present.remove_if(name, |held| {
+        self.present.remove_if(key, |held| {
             answer = Some(ask(&held.times(), held.tags()));
             false
         });
 
         if answer.is_none() {
-            self.absent.remove_if(name, |held| {
+            self.absent.remove_if(key, |held| {
                 answer = Some(ask(&held.times(), held.tags()));
                 false
             });
@@ -272,10 +272,10 @@ impl Level2 {
     }
 
     /// Returns what a key holds, without counting as a hit.
-    pub(crate) fn find(&self, name: &Name<'_>) -> Option<Found> {
-        match self.present.peek(name) {
+    pub(crate) fn find(&self, key: &KeyRef<'_>) -> Option<Found> {
+        match self.present.peek(key) {
             Some(held) => Some(held.map(Some)),
-            None => self.absent.peek(name).map(|held| held.map(|()| None)),
+            None => self.absent.peek(key).map(|held| held.map(|()| None)),
         }
     }
 
@@ -291,22 +291,22 @@ impl Level2 {
     /// entry included.
     fn insert(&self, key: StoredKey, held: Present) -> Removed {
         let mut removed = Removed::default();
-        let name = key.clone();
+        let copy = key.clone();
         self.present
             .insert_with_lifecycle(key, held, &mut removed.present);
         // After the insert: a reader that looks into the zones in the same order finds one or the
         // other.
-        removed.absent.extend(self.absent.remove(&name.name()));
+        removed.absent.extend(self.absent.remove(&copy.key_ref()));
         removed
     }
 
     /// Puts an absence in, takes the key's value out.
     fn insert_absent(&self, key: StoredKey, held: Absent) -> Removed {
         let mut removed = Removed::default();
-        let name = key.clone();
+        let copy = key.clone();
         self.absent
             .insert_with_lifecycle(key, held, &mut removed.absent);
-        removed.present.extend(self.present.remove(&name.name()));
+        removed.present.extend(self.present.remove(&copy.key_ref()));
         removed
     }
 
@@ -325,10 +325,10 @@ impl Level2 {
     }
 
     /// Takes out what a key holds in either zone, if it is older than `below`.
-    pub(crate) fn remove(&self, name: &Name<'_>, below: Number, removed: &mut Removed) {
-        let present = self.present.remove_if(name, |held| held.number < below);
+    pub(crate) fn remove(&self, key: &KeyRef<'_>, below: Number, removed: &mut Removed) {
+        let present = self.present.remove_if(key, |held| held.number < below);
         removed.present.extend(present);
-        let absent = self.absent.remove_if(name, |held| held.number < below);
+        let absent = self.absent.remove_if(key, |held| held.number < below);
         removed.absent.extend(absent);
     }
 
