@@ -10,7 +10,7 @@ use std::fmt;
 use tidings_core::{CacheKey, KeyBuilder, KeyPart, Timestamp, TimestampMicros};
 use uuid::Uuid;
 
-/// How bytes are to be read.
+/// How the bytes of parts are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Kind {
@@ -63,7 +63,7 @@ impl Loan for Lent<'_> {
     }
 }
 
-/// A number's bytes.
+/// The bytes of a number or a truth value.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct FixedBytes<const N: usize> {
@@ -90,7 +90,7 @@ impl<L: Loan> Loan for Option<L> {
 }
 
 impl fmt::Debug for Lent<'_> {
-    /// Shows the length alone: keys are secrets now and then.
+    /// Shows only the length, because some keys are secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lent")
             .field("kind", &self.kind)
@@ -141,7 +141,7 @@ pub trait Parts {
     fn primary(&self, name: &str) -> CacheKey;
 }
 
-/// Writes the methods that make a key of a single part.
+/// Writes the methods that make a key from a single part.
 macro_rules! one_part {
     () => {
         fn push(&self, key: &mut KeyBuilder) {
@@ -234,12 +234,12 @@ macro_rules! integer {
         impl Parts for $type {
             type Loan<'a> = FixedBytes<8>;
 
-            // Numbers that are written alike lend alike, whatever their types.
+            // Equal numbers lend the same, whatever their types.
             #[inline(always)]
             fn lend(&self) -> FixedBytes<8> {
                 let (kind, bytes) = match i64::try_from(*self) {
                     Ok(number) => (Kind::Signed, number.to_le_bytes()),
-                    // Only what is above the largest `i64` comes here.
+                    // Only numbers above the largest `i64` come here.
                     Err(_) => (Kind::Unsigned, (*self as u64).to_le_bytes()),
                 };
                 FixedBytes { kind, bytes }
@@ -286,12 +286,12 @@ impl<P: Parts + ?Sized> Parts for &P {
     }
 }
 
-/// Several parts in one piece; on the stack, as long as they are short.
+/// Several parts in one piece, on the stack if they are short.
 #[doc(hidden)]
 pub struct Packed {
     len: usize,
     short: [u8; Self::SHORT],
-    /// All of it, once it is longer than that.
+    /// All bytes, once there are more than that.
     long: Vec<u8>,
 }
 
@@ -374,7 +374,7 @@ macro_rules! tuple {
             }
 
             /// Returns the key of a field without a name, as [`CacheKey::primary_of`] does. No
-            /// field has one, so it is the key of nothing else.
+            /// field lacks a name, so no other row has this key.
             fn primary(&self, name: &str) -> CacheKey {
                 let mut key = CacheKey::by_fields(name, &[""]);
                 self.push(&mut key);
@@ -388,7 +388,7 @@ tuple!(A B);
 tuple!(A B C);
 tuple!(A B C D);
 
-/// What parts lent, kept: what an entry is filled with when its load has landed.
+/// A copy of what parts lent, for the entry that is made when a load has landed.
 #[derive(Clone)]
 pub(crate) struct OwnedParts {
     kind: Kind,
@@ -429,7 +429,7 @@ mod tests {
             b in (prop::option::of("[:\u{0}a]{0,3}"), prop::option::of("[:\u{0}a]{0,90}")),
         ) {
             prop_assert_eq!(a == b, seen(a.clone()) == seen(b.clone()));
-            // As their texts do.
+            // Their texts differ just as much.
             let text = |parts: &(Option<String>, Option<String>)| {
                 let mut key = CacheKey::builder("k");
                 parts.push(&mut key);

@@ -1,4 +1,4 @@
-//! Keys as L2 holds and finds them, and the hasher that returns the hash that they carry.
+//! Keys as L2 holds and looks them up, and the hasher that passes on the hash that they hold.
 
 use std::hash::{Hash, Hasher};
 
@@ -71,7 +71,7 @@ impl<'a> KeyRef<'a> {
         }
     }
 
-    /// Returns the hash, which is that of the key and of the cache.
+    /// Returns the hash, in which the cache's index is mixed with the key's hash.
     pub(crate) fn hash_value(&self) -> u64 {
         self.hash
     }
@@ -95,7 +95,7 @@ fn mixed(cache: u32, key: &CacheKey) -> u64 {
     key.hash_value() ^ u64::from(cache).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// Returns the hash that a key carries: the identity.
+/// Passes on the hash that a key holds, unchanged.
 #[derive(Debug, Default)]
 pub(crate) struct IdentityHasher(u64);
 

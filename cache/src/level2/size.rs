@@ -28,7 +28,7 @@ pub(crate) fn size_of_value<V: Serialize>(value: &V) -> Result<u64, Unserializab
     Ok(counter.0.max(size_of::<V>() as u64))
 }
 
-/// A value that does not serialize.
+/// The error of a value that does not serialize.
 #[derive(Debug)]
 pub(crate) struct Unserializable;
 
