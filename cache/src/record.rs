@@ -16,7 +16,7 @@ mod newest;
 // The records. Must not know what they are read for.
 mod recorder;
 
-pub(crate) use self::recorder::{Note, Recorder, What};
+pub(crate) use self::recorder::{Record, RecordKind, Recorder};
 pub use self::{
     reason::{ChangedRow, Reason, ReasonGuard},
     recorder::{Handlers, LoadedBy},

@@ -8,7 +8,7 @@ use crate::{
     answer::tag::Tag,
     api::cache::Cache,
     fence::number::{Moment, Number},
-    record::{Handlers, LoadedBy, Note, Reason, What},
+    record::{Handlers, LoadedBy, Reason, Record, RecordKind},
 };
 
 /// The entry of a key and its recent history. See [`Cache::explain`].
@@ -139,45 +139,45 @@ impl Cache {
             bytes: found.weight.into(),
         });
 
-        let (mut notes, wide) = node.recorder.of(key_ref.hash_value(), named.index);
-        if held.is_none() && notes.is_empty() {
+        let (mut records, wide) = node.recorder.of(key_ref.hash_value(), named.index);
+        if held.is_none() && records.is_empty() {
             return None;
         }
 
         // A purge before the key's first record does not concern it.
-        let first = notes.last().map_or(now, |note| note.at);
-        notes.extend(wide.into_iter().filter(|note| note.at >= first));
-        notes.sort_by_key(|note| std::cmp::Reverse((note.at, note.number)));
+        let first = records.last().map_or(now, |record| record.at);
+        records.extend(wide.into_iter().filter(|record| record.at >= first));
+        records.sort_by_key(|record| std::cmp::Reverse((record.at, record.number)));
 
-        let history = notes.into_iter().map(|note| self.happened(note, now));
+        let history = records.into_iter().map(|record| self.happened(record, now));
         Some(Explanation {
             held,
             history: history.collect(),
         })
     }
 
-    fn happened(&self, note: Note, now: Moment) -> Happened {
+    fn happened(&self, record: Record, now: Moment) -> Happened {
         let recorder = &self.0.node.recorder;
         // Without a reason of its own, what happens in the handling of a change is due to that.
-        let (of_cause, handlers) = note
+        let (of_cause, handlers) = record
             .cause
             .map_or((None, None), |cause| recorder.of_cause(cause));
-        let reason = note.reason.or(of_cause);
+        let reason = record.reason.or(of_cause);
         let handlers = handlers.or_else(|| recorder.of_reason(reason.as_ref()?));
         Happened {
-            ago: now.since(note.at),
-            number: note.number.0,
-            cause: note.cause.map(|cause| cause.0),
+            ago: now.since(record.at),
+            number: record.number.0,
+            cause: record.cause.map(|cause| cause.0),
             reason,
             handlers,
-            event: match note.what {
-                What::Loaded { by, took, refused } => Event::Loaded { by, took, refused },
-                What::Failed { by, took } => Event::Failed { by, took },
-                What::Invalidated { held, voided } => Event::Invalidated { held, voided },
-                What::Tagged(tag) => Event::Tagged(tag),
-                What::Purged => Event::Purged,
-                What::Expired => Event::Expired,
-                What::Space => Event::Space,
+            event: match record.kind {
+                RecordKind::Loaded { by, took, refused } => Event::Loaded { by, took, refused },
+                RecordKind::Failed { by, took } => Event::Failed { by, took },
+                RecordKind::Invalidated { held, voided } => Event::Invalidated { held, voided },
+                RecordKind::Tagged(tag) => Event::Tagged(tag),
+                RecordKind::Purged => Event::Purged,
+                RecordKind::Expired => Event::Expired,
+                RecordKind::Space => Event::Space,
             },
         }
     }

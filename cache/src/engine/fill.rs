@@ -15,7 +15,7 @@ use crate::{
     fence::number::{Moment, Number},
     level2::zone::{Extra, Found, Removed, Times},
     options::terms::Terms,
-    record::{LoadedBy, What},
+    record::{LoadedBy, RecordKind},
     stats::{Counter, Counters},
     sync::Arc,
 };
@@ -147,7 +147,7 @@ impl Engine {
         faults::gap(Step::DisplacedGivesNothing);
         let (gone, verdict) = self.land(flight, prepared);
         let refused = verdict.err().map(Refusal::word);
-        self.note_load(flight, |by, took| What::Loaded { by, took, refused });
+        self.note_load(flight, |by, took| RecordKind::Loaded { by, took, refused });
 
         if let Err(refusal) = verdict {
             refusal.counter(&self.named.counters).add(1);
@@ -175,7 +175,11 @@ impl Engine {
     }
 
     /// Records how a flight has landed.
-    pub(crate) fn note_load(&self, flight: &Flight, what: impl FnOnce(LoadedBy, Duration) -> What) {
+    pub(crate) fn note_load(
+        &self,
+        flight: &Flight,
+        kind: impl FnOnce(LoadedBy, Duration) -> RecordKind,
+    ) {
         let by = match flight.why {
             Why::Miss => LoadedBy::Miss,
             Why::Renew | Why::Reload => LoadedBy::Renew,
@@ -183,8 +187,10 @@ impl Engine {
         };
         let (now, noted) = (self.node.now(), flight.noted);
         let hash = self.named.key_ref(&flight.key).hash_value();
-        let what = what(by, now.since(noted.read));
-        self.node.recorder.note(hash, now, noted.number, None, what);
+        let kind = kind(by, now.since(noted.read));
+        self.node
+            .recorder
+            .record(hash, now, noted.number, None, kind);
     }
 
     /// Takes a flight out of the table, and puts what it gave into L2 if it may enter.
@@ -329,14 +335,14 @@ impl Engine {
         }
         drop(shard);
 
-        let what = What::Loaded {
+        let kind = RecordKind::Loaded {
             by: LoadedBy::Set,
             took: Duration::ZERO,
             refused: refused.map(Refusal::word),
         };
         let hash = self.named.key_ref(key).hash_value();
         let now = self.node.now();
-        self.node.recorder.note(hash, now, number, None, what);
+        self.node.recorder.record(hash, now, number, None, kind);
         drop(voided); // with the lock released: this may end a task
 
         Ok(gone)

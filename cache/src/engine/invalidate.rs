@@ -18,7 +18,7 @@ use crate::{
     faults::{self, Step},
     fence::number::{Moment, Number},
     level2::{key::StoredKey, zone::Removed},
-    record::What,
+    record::RecordKind,
 };
 
 impl Engine {
@@ -83,7 +83,7 @@ impl Engine {
         if cause.is_some_and(|cause| shard.is_handled(key, cause)) {
             drop(shard);
             let hash = self.named.key_ref(key).hash_value();
-            self.node.recorder.note_again(hash, now, cause);
+            self.node.recorder.record_again(hash, now, cause);
             return None;
         }
 
@@ -102,12 +102,12 @@ impl Engine {
         }
         drop(shard);
 
-        let what = What::Invalidated {
+        let kind = RecordKind::Invalidated {
             held: gone.len() > before,
             voided: voided.as_ref().map_or(0, Voided::len),
         };
         let hash = self.named.key_ref(key).hash_value();
-        self.node.recorder.note(hash, now, number, cause, what);
+        self.node.recorder.record(hash, now, number, cause, kind);
         drop(voided);
         Some(number)
     }
@@ -135,8 +135,8 @@ impl Engine {
 
         let now = self.node.now();
         for key in gone.keys() {
-            let (hash, what) = (key.key_ref().hash_value(), What::Tagged(tag.clone()));
-            self.node.recorder.note(hash, now, number, cause, what);
+            let (hash, kind) = (key.key_ref().hash_value(), RecordKind::Tagged(tag.clone()));
+            self.node.recorder.record(hash, now, number, cause, kind);
         }
 
         let counters = &self.named.counters;
@@ -212,7 +212,7 @@ impl Engine {
         }
 
         let now = self.node.now();
-        self.node.recorder.note_all(cache, now, number, cause);
+        self.node.recorder.record_all(cache, now, number, cause);
         let counters = &self.named.counters;
         counters.purges.add(1);
         counters.evicted_by_purge.add(gone.len());

@@ -21,7 +21,7 @@ use crate::{
         zone::{Level2, Removed},
     },
     options::{call::GetOptions, settings::CacheSettings, terms::Terms},
-    record::{Recorder, What},
+    record::{RecordKind, Recorder},
     stats::Counters,
     sync::{Arc, AtomicU64, Executor, Mutex, Ordering},
 };
@@ -155,13 +155,13 @@ impl Node {
         drop(caches);
 
         let keys = removed.keys().map(StoredKey::key_ref);
-        self.note_each(keys.filter(|key| key_ref != Some(*key)), &What::Space);
+        self.note_each(keys.filter(|key| key_ref != Some(*key)), &RecordKind::Space);
 
         self.forget_tags(&removed);
     }
 
     /// Records what has happened to each of some keys.
-    fn note_each<'a>(&self, keys: impl Iterator<Item = KeyRef<'a>>, what: &What) {
+    fn note_each<'a>(&self, keys: impl Iterator<Item = KeyRef<'a>>, kind: &RecordKind) {
         let mut keys = keys.peekable();
         if keys.peek().is_none() {
             return;
@@ -170,7 +170,7 @@ impl Node {
         let (now, number) = (self.now(), self.sequence.current());
         for key in keys {
             let hash = key.hash_value();
-            self.recorder.note(hash, now, number, None, what.clone());
+            self.recorder.record(hash, now, number, None, kind.clone());
         }
     }
 
@@ -205,7 +205,7 @@ impl Node {
         }
         drop(caches);
 
-        self.note_each(removed.keys().map(StoredKey::key_ref), &What::Expired);
+        self.note_each(removed.keys().map(StoredKey::key_ref), &RecordKind::Expired);
 
         self.forget_tags(&removed);
         removed.len()

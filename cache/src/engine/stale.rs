@@ -22,7 +22,7 @@ use crate::{
         zone::{Extra, Found, Held, Present, Removed},
     },
     options::{lifetime::limit, terms::Terms},
-    record::What,
+    record::RecordKind,
     sync::Arc,
 };
 
@@ -42,7 +42,7 @@ impl Engine {
         }
         drop(shard);
 
-        self.note_load(flight, |by, took| What::Failed { by, took });
+        self.note_load(flight, |by, took| RecordKind::Failed { by, took });
         flight.land(landed);
         self.node.release(Some((&self.named, &flight.key)), put_off);
     }

@@ -1,4 +1,4 @@
-//! [`Newest`]: the newest records, as many as there is room for.
+//! [`Newest`]: the newest records, as many as two bounds allow.
 //!
 //! Two bounds, so that neither kind of bytes takes the room of the other: how many records there
 //! are, and what they hold besides themselves. What records in a row share is counted once.
@@ -10,9 +10,9 @@ use std::{
 
 use super::reason::Reason;
 
-/// What is kept.
-pub(super) trait Kept {
-    /// What it is due to.
+/// A record, with the bytes that it refers to.
+pub(super) trait Weighed {
+    /// Returns its reason.
     fn reason(&self) -> Option<&Arc<Reason>>;
 
     /// The bytes of text that it holds alone.
@@ -30,8 +30,8 @@ pub(super) struct Newest<T> {
     room: usize,
 }
 
-impl<T: Kept> Newest<T> {
-    /// Makes room for some records and for the bytes that they hold. Nothing is allocated yet.
+impl<T: Weighed> Newest<T> {
+    /// Makes an empty list with these bounds. Nothing is allocated yet.
     pub(super) fn new(most: usize, room: usize) -> Self {
         Self {
             records: VecDeque::new(),
@@ -94,9 +94,9 @@ impl<T: Kept> Newest<T> {
     }
 }
 
-/// Returns the bytes that a record holds and its neighbour does not.
-fn held_by<T: Kept>(record: &T, neighbour: Option<&T>) -> usize {
-    let others = neighbour.and_then(Kept::reason);
+/// Returns the bytes that a record refers to and its neighbour does not.
+fn held_by<T: Weighed>(record: &T, neighbour: Option<&T>) -> usize {
+    let others = neighbour.and_then(Weighed::reason);
     let own = record
         .reason()
         .filter(|own| !others.is_some_and(|other| Arc::ptr_eq(own, other)));

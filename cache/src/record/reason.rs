@@ -1,4 +1,4 @@
-//! [`Reason`]: what an invalidation is due to, handed over with the thread.
+//! [`Reason`]: why a thread invalidates, kept in a thread-local.
 
 use std::{cell::RefCell, marker::PhantomData, sync::Arc};
 
@@ -11,8 +11,8 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Reason>>> = const { RefCell::new(None) };
 }
 
-/// What a thread's invalidations are due to, for [`Cache::explain`](crate::Cache::explain). It does
-/// not change what they do.
+/// Why a thread invalidates, for [`Cache::explain`](crate::Cache::explain). It does not change what
+/// the invalidations do.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! [`Recorder`]: the last records of each key, of everything, and of causes.
+//! [`Recorder`]: the latest records of each key and of whole caches, and the latest causes.
 //!
 //! What it takes follows the cache's capacity, and is allocated as records come. Half of that is
 //! for the records, half for what they are due to.
@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    newest::{Kept, Newest},
+    newest::{Newest, Weighed},
     reason::Reason,
 };
 use crate::{
@@ -19,25 +19,27 @@ use crate::{
     fence::number::{Moment, Number},
 };
 
-/// The share of the cache's capacity that the recorder may take: one in this many bytes.
-const OF_CAPACITY: u64 = 50;
-/// What it may take in any case.
-const LEAST: usize = 8 << 10;
+/// The share of the cache's capacity that the recorder may take: one byte in this many.
+const CAPACITY_SHARE: u64 = 50;
+/// The bytes that it may take in any case.
+const LEAST_BYTES: usize = 8 << 10;
 
-/// How many shares there are at most, and how many records each keeps.
-const SHARES: usize = 64;
-const EACH: usize = 64;
-/// How many records are kept at most that concern more than one key.
-const WIDE: usize = 256;
+/// How many shards of keys there are at most, and how many records each keeps.
+const SHARDS: usize = 64;
+const RECORDS_PER_SHARD: usize = 64;
+/// How many records of whole caches are kept at most.
+const CACHE_RECORDS: usize = 256;
 /// How many causes are kept at most.
 const CAUSES: usize = 1_024;
 
-type Share = Mutex<Newest<Note>>;
+type Shard = Mutex<Newest<Record>>;
 
-/// What a record of a key takes, with its part of its share.
-const NOTE: usize = size_of::<Note>() + size_of::<Share>().div_ceil(EACH);
-/// What the most records take, without what they are due to.
-const FULL: usize = SHARES * EACH * NOTE + WIDE * size_of::<Note>() + CAUSES * size_of::<Cause>();
+/// The bytes that a record of a key takes, with its part of the shard.
+const RECORD_BYTES: usize = size_of::<Record>() + size_of::<Shard>().div_ceil(RECORDS_PER_SHARD);
+/// The bytes that the most records take, without their reasons.
+const MOST_BYTES: usize = SHARDS * RECORDS_PER_SHARD * RECORD_BYTES
+    + CACHE_RECORDS * size_of::<Record>()
+    + CAUSES * size_of::<Cause>();
 
 /// What asked for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +94,7 @@ impl Handlers {
 
 /// What has happened.
 #[derive(Clone, Debug)]
-pub(crate) enum What {
+pub(crate) enum RecordKind {
     /// A value, or an absence, was read or set; kept, or refused for a reason.
     Loaded {
         by: LoadedBy,
@@ -115,14 +117,14 @@ pub(crate) enum What {
 
 /// One record.
 #[derive(Clone, Debug)]
-pub(crate) struct Note {
-    /// The hash of the key, or the index of the cache where all its keys are concerned.
+pub(crate) struct Record {
+    /// The hash of the key; for a record of a whole cache, the index of the cache.
     subject: u64,
     pub(crate) at: Moment,
     /// The number of the sequence at which it happened: that of a load is from before it read.
     pub(crate) number: Number,
-    pub(crate) what: What,
-    /// The change whose handling it was part of.
+    pub(crate) kind: RecordKind,
+    /// The change whose handling caused it.
     pub(crate) cause: Option<Number>,
     pub(crate) reason: Option<Arc<Reason>>,
 }
@@ -135,25 +137,25 @@ struct Cause {
     handlers: Option<Handlers>,
 }
 
-impl Kept for Note {
+impl Weighed for Record {
     fn reason(&self) -> Option<&Arc<Reason>> {
         self.reason.as_ref()
     }
 
     fn text(&self) -> usize {
-        match &self.what {
-            What::Tagged(tag) => tag.len(),
-            What::Loaded { .. }
-            | What::Failed { .. }
-            | What::Invalidated { .. }
-            | What::Purged
-            | What::Expired
-            | What::Space => 0,
+        match &self.kind {
+            RecordKind::Tagged(tag) => tag.len(),
+            RecordKind::Loaded { .. }
+            | RecordKind::Failed { .. }
+            | RecordKind::Invalidated { .. }
+            | RecordKind::Purged
+            | RecordKind::Expired
+            | RecordKind::Space => 0,
         }
     }
 }
 
-impl Kept for Cause {
+impl Weighed for Cause {
     fn reason(&self) -> Option<&Arc<Reason>> {
         Some(&self.reason)
     }
@@ -166,8 +168,8 @@ impl Kept for Cause {
 /// The records of a node.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    shares: Box<[Share]>,
-    wide: Mutex<Newest<Note>>,
+    shards: Box<[Shard]>,
+    wide: Mutex<Newest<Record>>,
     causes: Mutex<Newest<Cause>>,
 }
 
@@ -176,90 +178,90 @@ impl Recorder {
     /// that, or 8 KiB if that is more; and no more than 4,096 records of keys, 256 of whole caches
     /// and 1,024 causes, with as many bytes again of what they are due to.
     pub(crate) fn new(capacity: u64) -> Self {
-        let most = usize::try_from(capacity / OF_CAPACITY).unwrap_or(usize::MAX);
-        let half = most.clamp(LEAST, 2 * FULL) / 2;
-        let part = |all: usize| (all * half / FULL).max(1);
+        let most = usize::try_from(capacity / CAPACITY_SHARE).unwrap_or(usize::MAX);
+        let half = most.clamp(LEAST_BYTES, 2 * MOST_BYTES) / 2;
+        let part = |all: usize| (all * half / MOST_BYTES).max(1);
 
-        let notes = part(SHARES * EACH);
-        let shares = (notes / EACH).max(1);
-        let each = (notes / shares).min(EACH);
+        let records = part(SHARDS * RECORDS_PER_SHARD);
+        let shards = (records / RECORDS_PER_SHARD).max(1);
+        let each = (records / shards).min(RECORDS_PER_SHARD);
 
-        // Causes share what they are due to with the records of their keys, which are more.
-        let (due_to_notes, due_to_wide) = (half / 16 * 11, half / 16);
-        let share = || Mutex::new(Newest::new(each, due_to_notes / shares));
+        // Causes share their reasons with the records of their keys, of which there are more.
+        let (due_to_records, due_to_wide) = (half / 16 * 11, half / 16);
+        let shard = || Mutex::new(Newest::new(each, due_to_records / shards));
         Self {
-            shares: (0..shares).map(|_| share()).collect(),
-            wide: Mutex::new(Newest::new(part(WIDE), due_to_wide)),
+            shards: (0..shards).map(|_| shard()).collect(),
+            wide: Mutex::new(Newest::new(part(CACHE_RECORDS), due_to_wide)),
             causes: Mutex::new(Newest::new(part(CAUSES), half / 4)),
         }
     }
 
-    /// Records what has happened to a key, given by its hash.
-    pub(crate) fn note(
+    /// Adds a record of a key, given by its hash.
+    pub(crate) fn record(
         &self,
         key: u64,
         at: Moment,
         number: Number,
         cause: Option<Number>,
-        what: What,
+        kind: RecordKind,
     ) {
-        let note = Note {
+        let record = Record {
             subject: key,
             at,
             number,
             reason: Reason::current(),
-            what,
+            kind,
             cause,
         };
-        keep(self.share(key), note);
+        push(self.shard(key), record);
     }
 
-    /// Records that a key was to be evicted for a cause for which it was evicted before, if what is
-    /// said of the cause now is more than the commit.
-    pub(crate) fn note_again(&self, key: u64, at: Moment, cause: Option<Number>) {
+    /// Records that a key is evicted again for the same cause, if the reason given this time says
+    /// more than the commit.
+    pub(crate) fn record_again(&self, key: u64, at: Moment, cause: Option<Number>) {
         let Some(reason) = Reason::current() else {
             return;
         };
 
-        let share = self.share(key);
+        let shard = self.shard(key);
         let early = {
-            let notes = held(share);
-            let last = notes.iter().rev().find(|note| {
-                let is_evicted = matches!(note.what, What::Invalidated { .. });
-                note.subject == key && note.cause == cause && is_evicted
+            let records = lock(shard);
+            let last = records.iter().rev().find(|record| {
+                let is_evicted = matches!(record.kind, RecordKind::Invalidated { .. });
+                record.subject == key && record.cause == cause && is_evicted
             });
-            let last = last.filter(|note| says_more(&reason, note.reason.as_deref()));
-            last.map(|note| note.number)
+            let last = last.filter(|record| says_more(&reason, record.reason.as_deref()));
+            last.map(|record| record.number)
         };
         let Some(number) = early else {
             return;
         };
 
-        let note = Note {
+        let record = Record {
             subject: key,
             at,
             number,
             reason: Some(reason),
-            what: What::Invalidated {
+            kind: RecordKind::Invalidated {
                 held: false,
                 voided: 0,
             },
             cause,
         };
-        keep(share, note);
+        push(shard, record);
     }
 
-    /// Records what has happened to all keys of a cache.
-    pub(crate) fn note_all(&self, cache: u32, at: Moment, number: Number, cause: Option<Number>) {
-        let note = Note {
+    /// Records that a whole cache was purged.
+    pub(crate) fn record_all(&self, cache: u32, at: Moment, number: Number, cause: Option<Number>) {
+        let record = Record {
             subject: cache.into(),
             at,
             number,
             reason: Reason::current(),
-            what: What::Purged,
+            kind: RecordKind::Purged,
             cause,
         };
-        keep(&self.wide, note);
+        push(&self.wide, record);
     }
 
     /// Remembers what a change was, if that was said, by the number that is the cause of what its
@@ -273,12 +275,12 @@ impl Recorder {
             reason,
             handlers: None,
         };
-        keep(&self.causes, cause);
+        push(&self.causes, cause);
     }
 
     /// Notes how far the handlers of a change have got.
     pub(crate) fn handled(&self, number: Number, handlers: Handlers) {
-        let mut causes = held(&self.causes);
+        let mut causes = lock(&self.causes);
         let cause = causes.iter_mut().rev().find(|it| it.number == number);
         if let Some(cause) = cause {
             cause.handlers = Some(handlers);
@@ -287,7 +289,7 @@ impl Recorder {
 
     /// Returns what a number was the cause of, and how far its handlers have got.
     pub(crate) fn of_cause(&self, number: Number) -> (Option<Arc<Reason>>, Option<Handlers>) {
-        let causes = held(&self.causes);
+        let causes = lock(&self.causes);
         let cause = causes.iter().rev().find(|it| it.number == number);
         let reason = cause.map(|it| Arc::clone(&it.reason));
         (reason, cause.and_then(|it| it.handlers))
@@ -295,70 +297,70 @@ impl Recorder {
 
     /// Returns how far the handlers of a change have got, by what was said of it.
     pub(crate) fn of_reason(&self, reason: &Arc<Reason>) -> Option<Handlers> {
-        let causes = held(&self.causes);
+        let causes = lock(&self.causes);
         let cause = causes.iter().rev();
         let mut of = cause.filter(|it| Arc::ptr_eq(&it.reason, reason));
         of.find_map(|it| it.handlers)
     }
 
     /// Returns the records of a key, and those of its whole cache, the newest first.
-    pub(crate) fn of(&self, key: u64, cache: u32) -> (Vec<Note>, Vec<Note>) {
-        let of = |notes: &Newest<Note>, subject| {
-            let notes = notes.iter().rev();
-            notes
-                .filter(|note| note.subject == subject)
+    pub(crate) fn of(&self, key: u64, cache: u32) -> (Vec<Record>, Vec<Record>) {
+        let of = |records: &Newest<Record>, subject| {
+            let records = records.iter().rev();
+            records
+                .filter(|record| record.subject == subject)
                 .cloned()
                 .collect()
         };
-        let own = of(&held(self.share(key)), key);
-        (told_once(own), of(&held(&self.wide), cache.into()))
+        let own = of(&lock(self.shard(key)), key);
+        (merged_evictions(own), of(&lock(&self.wide), cache.into()))
     }
 
     /// Returns how many records there are, and about how many bytes they take with what they are
     /// due to.
     pub(crate) fn size(&self) -> (usize, usize) {
-        let mut size = (0, size_of_val(&*self.shares));
-        let mut add = |notes: &Newest<Note>| {
-            size.0 += notes.iter().len();
-            size.1 += notes.bytes();
+        let mut size = (0, size_of_val(&*self.shards));
+        let mut add = |records: &Newest<Record>| {
+            size.0 += records.iter().len();
+            size.1 += records.bytes();
         };
-        for share in &self.shares {
-            add(&held(share));
+        for shard in &self.shards {
+            add(&lock(shard));
         }
 
-        add(&held(&self.wide));
-        size.1 += held(&self.causes).bytes();
+        add(&lock(&self.wide));
+        size.1 += lock(&self.causes).bytes();
         size
     }
 
-    fn share(&self, key: u64) -> &Share {
+    fn shard(&self, key: u64) -> &Shard {
         // The high bits: the low ones choose the place within other tables.
-        &self.shares[(key >> 40) as usize % self.shares.len()]
+        &self.shards[(key >> 40) as usize % self.shards.len()]
     }
 }
 
-/// Makes one of an eviction that was made before its change was read, and of the one that the
-/// change's record asked for: it happened when the first did, and is due to what the second says.
-/// The newest come first.
-fn told_once(notes: Vec<Note>) -> Vec<Note> {
-    let mut told: Vec<Note> = Vec::with_capacity(notes.len());
-    for mut early in notes {
-        let What::Invalidated { held, voided } = &mut early.what else {
-            told.push(early);
+/// Merges an eviction that was made before its change was read in the log with the eviction that
+/// followed from the change's record. The result has the time of the first and the reason of the
+/// second. The newest come first.
+fn merged_evictions(records: Vec<Record>) -> Vec<Record> {
+    let mut merged: Vec<Record> = Vec::with_capacity(records.len());
+    for mut early in records {
+        let RecordKind::Invalidated { held, voided } = &mut early.kind else {
+            merged.push(early);
             continue;
         };
 
-        let read = told.iter().position(|note| {
-            let reason = note.reason.as_deref();
-            matches!(note.what, What::Invalidated { .. })
+        let read = merged.iter().position(|record| {
+            let reason = record.reason.as_deref();
+            matches!(record.kind, RecordKind::Invalidated { .. })
                 && reason.is_some_and(|it| says_more(it, early.reason.as_deref()))
         });
         if let Some(read) = read {
-            let read = told.remove(read);
-            if let What::Invalidated {
+            let read = merged.remove(read);
+            if let RecordKind::Invalidated {
                 held: again,
                 voided: more,
-            } = read.what
+            } = read.kind
             {
                 *held |= again;
                 *voided += more;
@@ -367,10 +369,10 @@ fn told_once(notes: Vec<Note>) -> Vec<Note> {
             early.reason = read.reason;
         }
 
-        told.push(early);
+        merged.push(early);
     }
 
-    told
+    merged
 }
 
 /// Returns whether a reason names the rows of a commit of which an earlier one names the mark
@@ -389,16 +391,16 @@ fn says_more(reason: &Reason, early: Option<&Reason>) -> bool {
     }
 }
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps a record. What has to go for it is dropped with the lock released.
-fn keep<T: Kept>(of: &Mutex<Newest<T>>, new: T) {
-    let (mut gone, mut is_over) = held(of).push(new);
+/// Adds a record. Those that leave for it are dropped with the lock released.
+fn push<T: Weighed>(of: &Mutex<Newest<T>>, new: T) {
+    let (mut gone, mut is_over) = lock(of).push(new);
     while is_over {
         drop(gone.take());
-        (gone, is_over) = held(of).shorten();
+        (gone, is_over) = lock(of).shorten();
     }
 }
 

@@ -17,20 +17,23 @@ fn the_newest_records_of_a_key_are_kept_and_the_rest_is_bounded() {
     let recorder = largest();
     let key = 7 << 40;
     for number in 0..1_000 {
-        let what = What::Expired;
-        recorder.note(key, Moment(number), Number(number), None, what.clone());
-        recorder.note(key + 1, Moment(number), Number(number), None, what);
-        recorder.note_all(3, Moment(number), Number(number), None);
+        let kind = RecordKind::Expired;
+        recorder.record(key, Moment(number), Number(number), None, kind.clone());
+        recorder.record(key + 1, Moment(number), Number(number), None, kind);
+        recorder.record_all(3, Moment(number), Number(number), None);
     }
     let (own, wide) = recorder.of(key, 3);
-    assert_eq!((own.len(), wide.len()), (EACH / 2, WIDE));
+    assert_eq!(
+        (own.len(), wide.len()),
+        (RECORDS_PER_SHARD / 2, CACHE_RECORDS)
+    );
     assert_eq!((own[0].number, wide[0].number), (Number(999), Number(999)));
-    assert_eq!(recorder.size().0, EACH + WIDE);
+    assert_eq!(recorder.size().0, RECORDS_PER_SHARD + CACHE_RECORDS);
     assert!(recorder.of(8 << 40, 4).0.is_empty());
 
     let (before, bytes) = recorder.size();
     for number in 0..1_000 {
-        recorder.note(key, Moment(0), Number(number), None, What::Space);
+        recorder.record(key, Moment(0), Number(number), None, RecordKind::Space);
     }
     assert_eq!(recorder.size(), (before, bytes));
 }
@@ -48,33 +51,33 @@ fn an_eviction_before_its_record_was_read_is_recorded_once_with_the_row() {
             mark,
         }
     };
-    let note = |at, mark, rows: &[&str], held| {
+    let record = |at, mark, rows: &[&str], held| {
         let _due_to = of(mark, rows).enter();
-        let what = What::Invalidated { held, voided: 1 };
-        recorder.note(7, Moment(at), Number(at), None, what);
+        let kind = RecordKind::Invalidated { held, voided: 1 };
+        recorder.record(7, Moment(at), Number(at), None, kind);
     };
     let again = |at, mark| {
         let _due_to = of(mark, &["row"]).enter();
-        recorder.note_again(7, Moment(at), None);
+        recorder.record_again(7, Moment(at), None);
     };
-    note(1, mark(1), &[], true);
-    recorder.note(7, Moment(2), Number(2), None, What::Space);
+    record(1, mark(1), &[], true);
+    recorder.record(7, Moment(2), Number(2), None, RecordKind::Space);
     again(3, mark(1));
     again(3, mark(1));
     again(3, mark(2));
-    // Of another commit, and of one that is not known.
-    note(4, mark(2), &["row"], false);
-    note(5, None, &[], false);
-    note(6, None, &["row"], false);
+    // Of another commit, and of unknown ones.
+    record(4, mark(2), &["row"], false);
+    record(5, None, &[], false);
+    record(6, None, &["row"], false);
 
-    let told = recorder.of(7, 0).0;
-    let at: Vec<_> = told.iter().map(|note| note.at.0).collect();
+    let merged = recorder.of(7, 0).0;
+    let at: Vec<_> = merged.iter().map(|record| record.at.0).collect();
     assert_eq!(at, [6, 5, 4, 2, 1]);
-    let last = &told[4];
+    let last = &merged[4];
     assert!(
         matches!(
-            last.what,
-            What::Invalidated {
+            last.kind,
+            RecordKind::Invalidated {
                 held: true,
                 voided: 1
             }
@@ -129,9 +132,9 @@ fn the_memory_of_a_recorder_follows_the_capacity() {
             };
             let due_to = (number % 3 > 0).then(|| reason.enter());
             let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let tag = What::Tagged("t".repeat(200).into());
-            recorder.note(key, Moment(number), Number(number), None, tag);
-            recorder.note_all(1, Moment(number), Number(number), None);
+            let tag = RecordKind::Tagged("t".repeat(200).into());
+            recorder.record(key, Moment(number), Number(number), None, tag);
+            recorder.record_all(1, Moment(number), Number(number), None);
             recorder.cause(Number(number));
             drop(due_to);
             if number % 16 == 0 {
