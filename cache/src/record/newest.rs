@@ -1,7 +1,7 @@
 //! [`Newest`]: the newest records, as many as two bounds allow.
 //!
-//! Two bounds, so that neither kind of bytes takes the room of the other: how many records there
-//! are, and what they hold besides themselves. What records in a row share is counted once.
+//! One bound is on the number of records, the other on the bytes that they refer to, so that
+//! neither takes the room of the other. What adjacent records share is counted once.
 
 use std::{
     collections::{VecDeque, vec_deque},
@@ -15,7 +15,7 @@ pub(super) trait Weighed {
     /// Returns its reason.
     fn reason(&self) -> Option<&Arc<Reason>>;
 
-    /// The bytes of text that it holds alone.
+    /// Returns the bytes of text that only this record holds.
     fn text(&self) -> usize;
 }
 
@@ -23,9 +23,9 @@ pub(super) trait Weighed {
 #[derive(Debug)]
 pub(super) struct Newest<T> {
     records: VecDeque<T>,
-    /// How many there may be.
+    /// The largest number of records.
     most: usize,
-    /// What they hold besides themselves, and what they may hold.
+    /// The bytes that they refer to, and the most that they may.
     behind: usize,
     room: usize,
 }
@@ -41,8 +41,8 @@ impl<T: Weighed> Newest<T> {
         }
     }
 
-    /// Adds a record, unless it holds more by itself than there may be. Returns what had to go, and
-    /// whether [more has to](Self::shorten).
+    /// Adds a record, unless it alone exceeds the bound. Returns a record that left, and whether
+    /// [more must leave](Self::shorten).
     pub(super) fn push(&mut self, new: T) -> (Option<T>, bool) {
         if held_by(&new, None) > self.room {
             return (Some(new), false);
@@ -52,7 +52,7 @@ impl<T: Weighed> Newest<T> {
             false => None,
         };
 
-        // Never more than there may be: a queue that grows by itself doubles.
+        // Grown by hand, within the bound: a queue that grows by itself doubles.
         if self.records.len() == self.records.capacity() {
             let more = self.records.len().clamp(4, 64);
             let left = self.most - self.records.len();
@@ -64,7 +64,8 @@ impl<T: Weighed> Newest<T> {
         (gone, self.behind > self.room)
     }
 
-    /// Lets the oldest record go if they hold too much. Returns it, and whether more has to go.
+    /// Removes the oldest record if the records exceed the bound. Returns it, and whether more must
+    /// leave.
     pub(super) fn shorten(&mut self) -> (Option<T>, bool) {
         let gone = match self.behind > self.room {
             true => self.pop(),
@@ -88,7 +89,7 @@ impl<T: Weighed> Newest<T> {
         self.records.iter_mut()
     }
 
-    /// Returns what is allocated for the records, with what they hold.
+    /// Returns the bytes that are allocated for the records, with what they refer to.
     pub(super) fn bytes(&self) -> usize {
         self.records.capacity() * size_of::<T>() + self.behind
     }

@@ -39,23 +39,23 @@ thread_local! {
 pub enum Reason {
     /// Rows have changed.
     Change {
-        /// The first of them.
+        /// The first of the rows.
         rows: Vec<ChangedRow>,
-        /// The node whose write it was; none if another program's, or not known.
+        /// The node that wrote; none if it was another program, or is not known.
         node: Option<Arc<str>>,
-        /// Where it is in the log, if it was read there.
+        /// The place of the change in the log, if it was read there.
         place: Option<Place>,
         /// The commit, if it is known.
         mark: Option<Mark>,
     },
-    /// A caller on some node has asked every node for it.
+    /// A caller has asked every node to invalidate.
     Everywhere {
-        /// That node; none if it is not known.
+        /// The caller's node; none if it is not known.
         node: Option<Arc<str>>,
     },
-    /// Changes were not received, or not one by one.
+    /// Changes were not received, or could not be applied one by one.
     Gap(GapReason),
-    /// The end of a commit was not known.
+    /// The outcome of a commit was not known.
     Doubt,
 }
 
@@ -84,14 +84,14 @@ impl ChangedRow {
 }
 
 impl Reason {
-    /// Returns what this thread's invalidations are due to, if that was said.
+    /// Returns the reason of this thread, if one was given.
     pub(crate) fn current() -> Option<Arc<Self>> {
         // What a thread drops at its end may invalidate after this variable is gone.
         let current = CURRENT.try_with(|current| current.borrow().clone());
         current.unwrap_or_default()
     }
 
-    /// Makes the rest of the scope due to this; the guard restores what was before.
+    /// Sets the reason for the rest of the scope; the guard restores the previous one.
     pub fn enter(self) -> ReasonGuard {
         ReasonGuard {
             previous: set(Some(Arc::new(self))),
@@ -105,7 +105,7 @@ impl Reason {
         let own = counts + size_of::<Self>();
         match self {
             Self::Change { rows, .. } => {
-                // The parts of a key of several are not in the row itself.
+                // A key of several parts is allocated beside the row.
                 let beside = |key: &PrimaryKey| match key.single() {
                     Some(_) => 0,
                     None => size_of_val(key.parts()),

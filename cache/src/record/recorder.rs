@@ -1,10 +1,10 @@
 //! [`Recorder`]: the latest records of each key and of whole caches, and the latest causes.
 //!
-//! What it takes follows the cache's capacity, and is allocated as records come. Half of that is
-//! for the records, half for what they are due to.
+//! Its size follows the cache's capacity, and is allocated as records come. Half of it is for the
+//! records, half for their reasons.
 
 // Locks of the standard library, in models too: each is held for a few moves of memory and calls
-// nothing, so that no schedule can tell it from one step.
+// nothing, so that no schedule can tell the critical section from one step.
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -76,7 +76,7 @@ pub enum Handlers {
     Everywhere,
     /// Some were not done when the write returned.
     Late,
-    /// Some did not hear of it.
+    /// Some missed it.
     Missed,
 }
 
@@ -92,7 +92,7 @@ impl Handlers {
     }
 }
 
-/// What has happened.
+/// The kind of a record, with its details.
 #[derive(Clone, Debug)]
 pub(crate) enum RecordKind {
     /// A value, or an absence, was read or set; kept, or refused for a reason.
@@ -101,7 +101,7 @@ pub(crate) enum RecordKind {
         took: Duration,
         refused: Option<&'static str>,
     },
-    /// A load gave nothing.
+    /// A load had no result.
     Failed { by: LoadedBy, took: Duration },
     /// The key was invalidated: whether L2 held it, and how many loads were voided.
     Invalidated { held: bool, voided: usize },
@@ -109,7 +109,7 @@ pub(crate) enum RecordKind {
     Tagged(Tag),
     /// Everything of the cache was purged.
     Purged,
-    /// The entry's time had run out.
+    /// The entry had expired.
     Expired,
     /// The entry made room for others.
     Space,
@@ -121,7 +121,7 @@ pub(crate) struct Record {
     /// The hash of the key; for a record of a whole cache, the index of the cache.
     subject: u64,
     pub(crate) at: Moment,
-    /// The number of the sequence at which it happened: that of a load is from before it read.
+    /// The number of the sequence at that time; for a load, the number from before it read.
     pub(crate) number: Number,
     pub(crate) kind: RecordKind,
     /// The change whose handling caused it.
@@ -129,7 +129,7 @@ pub(crate) struct Record {
     pub(crate) reason: Option<Arc<Reason>>,
 }
 
-/// A change, by the number that is its cause.
+/// A change, by its number as a cause.
 #[derive(Debug)]
 struct Cause {
     number: Number,
@@ -174,9 +174,9 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Makes the recorder of a cache that may hold this many bytes. It takes at most a fiftieth of
-    /// that, or 8 KiB if that is more; and no more than 4,096 records of keys, 256 of whole caches
-    /// and 1,024 causes, with as many bytes again of what they are due to.
+    /// Makes the recorder of a cache of this capacity in bytes. It takes at most a fiftieth of
+    /// that, or 8 KiB if that is more; and at most 4,096 records of keys, 256 of whole caches and
+    /// 1,024 causes, and as many bytes again for their reasons.
     pub(crate) fn new(capacity: u64) -> Self {
         let most = usize::try_from(capacity / CAPACITY_SHARE).unwrap_or(usize::MAX);
         let half = most.clamp(LEAST_BYTES, 2 * MOST_BYTES) / 2;
@@ -264,8 +264,8 @@ impl Recorder {
         push(&self.wide, record);
     }
 
-    /// Remembers what a change was, if that was said, by the number that is the cause of what its
-    /// handlers do.
+    /// Remembers the reason of this thread, if it has one, under the change's number, which is the
+    /// cause of what its handlers do.
     pub(crate) fn cause(&self, number: Number) {
         let Some(reason) = Reason::current() else {
             return;
@@ -287,7 +287,7 @@ impl Recorder {
         }
     }
 
-    /// Returns what a number was the cause of, and how far its handlers have got.
+    /// Returns the reason of the change with this number, and how far its handlers have got.
     pub(crate) fn of_cause(&self, number: Number) -> (Option<Arc<Reason>>, Option<Handlers>) {
         let causes = lock(&self.causes);
         let cause = causes.iter().rev().find(|it| it.number == number);
@@ -295,7 +295,7 @@ impl Recorder {
         (reason, cause.and_then(|it| it.handlers))
     }
 
-    /// Returns how far the handlers of a change have got, by what was said of it.
+    /// Returns how far the handlers of the change with this reason have got.
     pub(crate) fn of_reason(&self, reason: &Arc<Reason>) -> Option<Handlers> {
         let causes = lock(&self.causes);
         let cause = causes.iter().rev();
@@ -316,8 +316,7 @@ impl Recorder {
         (merged_evictions(own), of(&lock(&self.wide), cache.into()))
     }
 
-    /// Returns how many records there are, and about how many bytes they take with what they are
-    /// due to.
+    /// Returns how many records there are, and about how many bytes they take with their reasons.
     pub(crate) fn size(&self) -> (usize, usize) {
         let mut size = (0, size_of_val(&*self.shards));
         let mut add = |records: &Newest<Record>| {
@@ -375,8 +374,8 @@ fn merged_evictions(records: Vec<Record>) -> Vec<Record> {
     merged
 }
 
-/// Returns whether a reason names the rows of a commit of which an earlier one names the mark
-/// alone.
+/// Returns whether a reason names the rows of a commit, and an earlier reason names only the mark
+/// of the same commit.
 fn says_more(reason: &Reason, early: Option<&Reason>) -> bool {
     match (reason, early) {
         (

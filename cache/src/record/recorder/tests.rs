@@ -1,4 +1,4 @@
-//! What is kept, how much of it, and what is told of it.
+//! Which records are kept, how many, and what is returned of them.
 
 use tidings_core::{
     Operation,
@@ -7,7 +7,7 @@ use tidings_core::{
 
 use super::{super::ChangedRow, *};
 
-/// Of a cache for which the most is kept.
+/// Returns the recorder of a cache for which the most is kept.
 fn largest() -> Recorder {
     Recorder::new(1 << 30)
 }
