@@ -105,8 +105,8 @@ mod faults;
 // Whether a thread is inside a load. Must not know what is loaded.
 mod loading;
 
-// Runs foreign code: wakers, and the drop of values. Must not know why.
-mod outside;
+// Runs user code: wakers, and the drop of values. Must not know why.
+mod user_code;
 
 // What can go wrong. Must not know what was being done.
 mod error;

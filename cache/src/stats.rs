@@ -135,7 +135,7 @@ impl Counter {
     /// Returns the count with these.
     pub(crate) fn add(&self, by: usize) -> u64 {
         if by == 0 {
-            return self.get(); // so that a count of nothing writes nothing
+            return self.get(); // zero writes nothing
         }
         self.0
             .fetch_add(by as u64, Ordering::Relaxed)

@@ -21,8 +21,8 @@ pub(crate) struct Formed<'a, W> {
 
 /// Where a thread keeps a value in its form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keeper {
-    /// In its table of the cache, by the key's text.
+pub(crate) enum KeptIn {
+    /// The thread's table of the cache, by the key's text.
     Level1,
     /// The form has kept it.
     Form,
@@ -34,8 +34,8 @@ pub(crate) trait Form<V, W>: Send + Sync {
     fn own(&self, shared: &V) -> Result<Arc<W>, BoxError>;
 
     /// Keeps a value for this thread, if the form has a table of its own.
-    fn keep(&self, _key: &CacheKey, _formed: Formed<'_, W>) -> Keeper {
-        Keeper::Level1
+    fn keep(&self, _key: &CacheKey, _formed: Formed<'_, W>) -> KeptIn {
+        KeptIn::Level1
     }
 
     /// Makes the value of a thread without one.

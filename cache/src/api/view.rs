@@ -15,7 +15,7 @@ use tidings_core::{CacheKey, Entity};
 
 use crate::{
     answer::{
-        form::{Decoded, Form, Formed, Keeper, Own},
+        form::{Decoded, Form, Formed, KeptIn, Own},
         load::Load,
         loaded::Loaded,
         parts::{Loan, OwnedParts, Parts},
@@ -419,7 +419,7 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         key: CacheKey,
         load: L,
     ) -> Result<Option<Arc<W>>, GetError> {
-        let form = Keeping { view: self, parts };
+        let form = ViewForm { view: self, parts };
         let get = Get::new(
             &self.engine,
             &key,
@@ -432,18 +432,18 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
     }
 }
 
-/// The form of a view's values, which keeps them in the view's own table.
-struct Keeping<'a, V, W> {
+/// The form of a view's values, which are kept in the view's own table.
+struct ViewForm<'a, V, W> {
     view: &'a View<V, W>,
     parts: OwnedParts,
 }
 
-impl<V: Cacheable, W: Any + Send + Sync> Form<V, W> for Keeping<'_, V, W> {
+impl<V: Cacheable, W: Any + Send + Sync> Form<V, W> for ViewForm<'_, V, W> {
     fn own(&self, shared: &V) -> Result<Arc<W>, BoxError> {
         self.view.form.own(shared)
     }
 
-    fn keep(&self, key: &CacheKey, formed: Formed<'_, W>) -> Keeper {
+    fn keep(&self, key: &CacheKey, formed: Formed<'_, W>) -> KeptIn {
         let view = self.view;
         let level1 = &view.engine.named.level1;
         let slot = level1.slots.index(key.hash_value());
@@ -468,7 +468,7 @@ impl<V: Cacheable, W: Any + Send + Sync> Form<V, W> for Keeping<'_, V, W> {
         });
         drop(gone); // with the thread no longer borrowed
 
-        Keeper::Form
+        KeptIn::Form
     }
 
     fn shared(&self, shared: Arc<V>) -> Result<Arc<W>, BoxError> {

@@ -20,8 +20,8 @@ use crate::{
     error::GetError,
     fence::number::{Moment, Noted, Number},
     level2::stored::Stored,
-    outside,
     sync::{Arc, AtomicBool, Mutex, Ordering},
+    user_code,
 };
 
 /// Why a load is asked for.
@@ -203,7 +203,7 @@ impl Flight {
         drop(state);
 
         // Woken without the lock: the first thing they do is to take it.
-        outside::wake(wakers.into_iter().flatten());
+        user_code::wake(wakers.into_iter().flatten());
     }
 
     pub(crate) fn replaces(&self) -> bool {

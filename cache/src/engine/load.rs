@@ -30,8 +30,8 @@ use crate::{
         zone::Times,
     },
     options::{call::GetOptions, lifetime::limit, terms::Terms},
-    outside,
     sync::Arc,
+    user_code,
 };
 
 /// What a call demands of the load that it joins or starts.
@@ -124,7 +124,7 @@ impl Engine {
                 JoinDecision::Join => {
                     let waker = self.join(&flight, request, rank);
                     drop(shard);
-                    outside::wake(waker.into_iter()); // with the lock released
+                    user_code::wake(waker.into_iter()); // with the lock released
                     return Ok(Start::Joined(flight));
                 }
                 // One load at a time: a load of its own for each call would be as many as there
@@ -134,7 +134,7 @@ impl Engine {
                     // It gets no more time, but goes ahead if this caller may not wait for permits.
                     let waker = flight.join(flight.noted.read, rank);
                     drop(shard);
-                    outside::wake(waker.into_iter()); // with the lock released
+                    user_code::wake(waker.into_iter()); // with the lock released
                     return Ok(Start::Queued(flight, turn));
                 }
                 JoinDecision::Displace => voided = Some(shard.close(&flight)),

@@ -7,7 +7,7 @@ use tidings_core::CacheKey;
 use crate::{
     answer::{
         entry::{Answered, Outcome},
-        form::{Form, Formed, Keeper},
+        form::{Form, Formed, KeptIn},
         ttl::Ttl,
     },
     engine::{horizon::Horizon, node::Engine},
@@ -266,7 +266,7 @@ impl Engine {
                     expires,
                     weight,
                 };
-                if form.keep(key, formed) == Keeper::Form {
+                if form.keep(key, formed) == KeptIn::Form {
                     return Ok(own);
                 }
 

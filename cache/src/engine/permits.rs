@@ -15,8 +15,8 @@ use std::{
 use crate::{
     engine::flight::Flight,
     faults::{Step, removed},
-    outside,
     sync::{Arc, Mutex},
+    user_code,
 };
 
 /// The permits of a node.
@@ -101,7 +101,7 @@ impl Permits {
 
     fn release(&self) {
         let waker = self.state.lock().pass_on();
-        outside::wake(waker.into_iter()); // with the lock released
+        user_code::wake(waker.into_iter()); // with the lock released
     }
 }
 

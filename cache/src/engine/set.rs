@@ -68,11 +68,11 @@ impl Engine {
             self.invalidate(std::slice::from_ref(key), None);
             admission = Admission::Unheard;
         }
-        self.told(key, admission)
+        self.finish_set(key, admission)
     }
 
-    /// Counts a set, and says why its value was not kept.
-    fn told(&self, key: &CacheKey, admission: Admission) -> Result<(), SetError> {
+    /// Counts a set, and returns why its value was not kept.
+    fn finish_set(&self, key: &CacheKey, admission: Admission) -> Result<(), SetError> {
         let counters = &self.named.counters;
         let key = || key.as_str().into();
         match admission {

@@ -38,8 +38,8 @@ use crate::{
     fence::number::Moment,
     loading,
     options::{lifetime::limit, terms::Terms},
-    outside,
     sync::Arc,
+    user_code,
 };
 
 /// What a load's future gives: one result for each of its flights, in order.
@@ -230,7 +230,7 @@ impl Task {
         engine.named.counters.load_deadlines.add(1);
         let after = Moment::from(self.clock.now()).since(self.began);
         let key = self.flights.first().map(|flight| flight.key.as_str());
-        outside::log(|| tracing::warn!(key, ?after, "a load is past its deadline"));
+        user_code::log(|| tracing::warn!(key, ?after, "a load is past its deadline"));
     }
 
     /// Ends without a result: callers that have time left ask again.
@@ -291,7 +291,7 @@ impl Task {
             Err(panic) => {
                 counters.load_panics.add(1);
                 let message = panic_text(&*panic).to_owned();
-                outside::drop_each(Some(panic));
+                user_code::drop_each(Some(panic));
                 Box::new(move |flight| GetError::panicked(&flight.key, &message))
             }
         };
@@ -302,7 +302,7 @@ impl Task {
         // Last: an error's `Display` and a subscriber of the log are user code.
         if let Some(flight) = flights.first() {
             let error = error(flight);
-            outside::log(|| tracing::warn!(error = %Chain(&error), "a load failed"));
+            user_code::log(|| tracing::warn!(error = %Chain(&error), "a load failed"));
         }
     }
 }

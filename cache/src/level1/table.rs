@@ -20,9 +20,9 @@ use crate::{
         view::AnyView,
         window::{Kind, Size},
     },
-    outside,
     stats::{ThreadCounters, Threads},
     sync::Arc,
+    user_code,
 };
 
 /// One hit in this many, on average, touches L2, so that L2 does not take the hottest keys for cold
@@ -306,10 +306,10 @@ impl Drop for Table {
     fn drop(&mut self) {
         self.threads.leave(&self.counters);
         for zone in [&mut self.values, &mut self.absences] {
-            outside::drop_each(zone.entries.drain().map(|entry| entry.content.value));
+            user_code::drop_each(zone.entries.drain().map(|entry| entry.content.value));
         }
         for view in self.views.iter_mut().flatten() {
-            outside::drop_each(view.take_all());
+            user_code::drop_each(view.take_all());
         }
     }
 }
@@ -340,10 +340,10 @@ impl Drop for Removed {
     #[inline]
     fn drop(&mut self) {
         if let Some(one) = self.one.take() {
-            outside::drop_each([one]);
+            user_code::drop_each([one]);
         }
         if !self.more.is_empty() {
-            outside::drop_each(std::mem::take(&mut self.more));
+            user_code::drop_each(std::mem::take(&mut self.more));
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::{
         key::{IdentityHasher, KeyRef, StoredKey},
         stored::Stored,
     },
-    outside,
     sync::Arc,
+    user_code,
 };
 
 /// What an entry weighs besides its key and its value: its place in the zone, a share of the zone's
@@ -204,9 +204,9 @@ impl Removed {
 impl Drop for Removed {
     // Dropping a value runs user code: each by itself, and never with a lock held.
     fn drop(&mut self) {
-        outside::drop_each(std::mem::take(&mut self.present));
-        outside::drop_each(std::mem::take(&mut self.absent));
-        outside::drop_each(self.refused.take());
+        user_code::drop_each(std::mem::take(&mut self.present));
+        user_code::drop_each(std::mem::take(&mut self.absent));
+        user_code::drop_each(self.refused.take());
     }
 }
 
