@@ -117,7 +117,8 @@ mod fence;
 // Counters. Must not know what is counted.
 mod stats;
 
-// What callers give and get: tags, loads, results, receipts. Must not know how any of it is stored.
+// Arguments and results of calls: tags, loads, entries, receipts. Must not know how any of it is
+// stored.
 mod answer;
 
 // Options, and the terms that result from them. Must not know what acts on them.
@@ -135,10 +136,10 @@ mod record;
 // The fence: flights, fills, invalidations, the tag index. Must not know any handle of a user.
 mod engine;
 
-// The handle and its verbs. Must not be known below.
+// The handle and its methods. Must not be known below.
 mod api;
 
-// Tools for tests, ours and users'. Must not know more than a user does.
+// Tools for our tests and users' tests. Must not know more than a user does.
 #[cfg(not(shuttle))]
 pub mod kit;
 

@@ -1,5 +1,5 @@
-//! Counters. Each attached thread counts its own hits, without a write to memory that other cores
-//! read on a hit. Everything rarer is counted in one place.
+//! Counters. Each attached thread counts its own hits, in memory that no other core reads on a hit.
+//! Everything rarer is counted in one place.
 
 use tidings_core::meter::{Distribution, Histogram};
 
@@ -132,7 +132,7 @@ counters! {
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    /// Returns the count with these.
+    /// Adds to the count, and returns it.
     pub(crate) fn add(&self, by: usize) -> u64 {
         if by == 0 {
             return self.get(); // zero writes nothing
@@ -146,7 +146,7 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Adds one, where only one thread ever writes: no locked instruction.
+    /// Adds one, for a counter that only one thread writes: without a locked instruction.
     #[inline]
     fn tick(&self) -> u64 {
         let next = self.0.load(Ordering::Relaxed).wrapping_add(1);
@@ -155,8 +155,8 @@ impl Counter {
     }
 }
 
-/// One thread's own counts; written by that thread alone. Aligned so that no two threads share a
-/// line.
+/// One thread's own counts, which only that thread writes. Aligned so that no two threads share a
+/// cache line.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct ThreadCounters {
@@ -182,19 +182,19 @@ impl ThreadCounters {
         }
     }
 
-    /// Counts a hit in L1; returns how many there were.
+    /// Counts a hit in L1; returns the number of hits so far.
     #[inline]
     pub(crate) fn l1_hit(&self) -> u64 {
         self.l1_hits.tick()
     }
 
-    /// Counts a hit of an absence in L1; returns how many hits there were.
+    /// Counts a hit of an absence in L1; returns the number of hits so far.
     pub(crate) fn l1_absence_hit(&self) -> u64 {
         self.absences.tick();
         self.l1_hits.tick()
     }
 
-    /// Counts a hit in L2; returns how many there were.
+    /// Counts a hit in L2; returns the number of hits so far.
     pub(crate) fn l2_hit(&self, absent: bool) -> u64 {
         if absent {
             self.absences.tick();
@@ -261,7 +261,7 @@ impl Hits {
     }
 }
 
-/// The counters of a cache's threads, and what those that ended have left.
+/// The counters of a cache's threads, and the sum of those that ended.
 #[derive(Debug, Default)]
 pub(crate) struct Threads {
     state: Mutex<ThreadsState>,

@@ -9,28 +9,28 @@ use crate::{
     fence::number::{Moment, Number},
 };
 
-/// A value in its form, with what holds of an entry of it.
+/// A value in a worker's form, with the other fields of its entry.
 pub(crate) struct Formed<'a, W> {
     pub(crate) value: Option<&'a Arc<W>>,
     /// The sequence before L2 was read.
     pub(crate) number: Number,
     pub(crate) expires: Moment,
-    /// What it weighs in L2.
+    /// What the value weighs in L2.
     pub(crate) weight: u32,
 }
 
-/// Where a thread keeps a value in its form.
+/// The table in which a thread keeps a value in its form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeptIn {
     /// The thread's table of the cache, by the key's text.
     Level1,
-    /// The form has kept it.
+    /// A table of the form, which has kept it already.
     Form,
 }
 
-/// Makes what L1 holds (`W`) of what L2 holds (`V`).
+/// Makes the value of L1 (`W`) from the value of L2 (`V`).
 pub(crate) trait Form<V, W>: Send + Sync {
-    /// Makes the value of a thread with an L1, which shares nothing with other threads.
+    /// Makes the value for a thread with an L1. It shares nothing with other threads.
     fn own(&self, shared: &V) -> Result<Arc<W>, BoxError>;
 
     /// Keeps a value for this thread, if the form has a table of its own.
@@ -38,11 +38,11 @@ pub(crate) trait Form<V, W>: Send + Sync {
         KeptIn::Level1
     }
 
-    /// Makes the value of a thread without one.
+    /// Makes the value for a thread without an L1.
     fn shared(&self, shared: Arc<V>) -> Result<Arc<W>, BoxError>;
 }
 
-/// The value as it is.
+/// The value itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Own;
 
@@ -57,7 +57,7 @@ impl<V: Clone> Form<V, V> for Own {
     }
 }
 
-/// What an L1 serializer makes.
+/// The result of an L1 serializer.
 pub(crate) struct Decoded<D>(pub(crate) D);
 
 impl<V, W, D> Form<V, W> for Decoded<D>

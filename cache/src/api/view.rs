@@ -412,7 +412,7 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         }
     }
 
-    /// Asks L2, and waits for a load where that has nothing.
+    /// Looks the key up in L2, and waits for a load if L2 does not have it.
     async fn below<L: Load<V>>(
         &self,
         parts: OwnedParts,

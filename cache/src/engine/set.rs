@@ -1,5 +1,5 @@
-//! A value that a caller knows to be current takes the place of what is cached and of what is being
-//! loaded.
+//! `set`: a value that a caller knows to be current replaces the cached one, and voids loads of the
+//! key.
 
 use tidings_core::CacheKey;
 
@@ -20,8 +20,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Replaces what a key holds. An error says what became of what was cached: it stays, unless
-    /// the new value is one that cannot be kept.
+    /// Replaces the value of a key. After an error the cached value stays, unless the new value is
+    /// one that cannot be kept.
     pub(crate) fn set<V: Cacheable>(
         &self,
         key: &CacheKey,
@@ -60,8 +60,8 @@ impl Engine {
         };
         self.node.release(Some((&self.named, key)), gone);
 
-        // Asked again with the value in its place: a purge that came between the answer and that
-        // has passed it by. A load's flight would have been voided by it.
+        // Asked again, now that the value is in its place: a purge between the first answer and the
+        // insert did not see the value. It would have voided a load's flight.
         if admission == Admission::Keep
             && allowed.judge(self.node.fills.as_ref()) == Decision::Discard
         {
