@@ -124,13 +124,13 @@ impl Index {
             state.members.shrink_to(len * 2);
         }
         if state.members.is_empty() {
-            self.rest(tag);
+            self.make_idle(tag);
         }
     }
 
     /// Forgets the members of a tag that has none any more: only its number is left to remember,
     /// for as long as there is room.
-    fn rest(&mut self, tag: &Tag) {
+    fn make_idle(&mut self, tag: &Tag) {
         let Some(state) = self.tags.get_mut(tag) else {
             return;
         };
@@ -170,7 +170,7 @@ impl Index {
 
         let members = state.members.iter().cloned().collect();
         if idle {
-            self.rest(tag);
+            self.make_idle(tag);
         }
         members
     }

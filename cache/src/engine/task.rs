@@ -129,7 +129,7 @@ impl Task {
         let mut load = AssertUnwindSafe(loading).catch_unwind();
         let mut running = poll_fn(|context| loading::within(|| load.poll_unpin(context)));
 
-        let Ok(permit) = self.turn().await else {
+        let Ok(permit) = self.acquire_permit().await else {
             return self.give_up();
         };
 
@@ -168,7 +168,7 @@ impl Task {
 
     /// Waits for a permit, or goes ahead without one if a load that holds one waits for this. Fails
     /// when the load is overdue before that.
-    async fn turn(&self) -> Result<Option<Permit>, Overdue> {
+    async fn acquire_permit(&self) -> Result<Option<Permit>, Overdue> {
         let mut acquire = self.permits.acquire();
         let mut overdue = pin!(self.overdue(Moment::NEVER));
         poll_fn(|context| {
