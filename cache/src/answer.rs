@@ -1,15 +1,15 @@
-//! What callers give and get: tags, loads, results and receipts.
+//! Arguments and results of calls: tags, loads, entries and receipts.
 
 // Names of groups. Knows nothing.
 pub(crate) mod tag;
 
-// Durations that may be without end. Knows nothing.
+// Durations that may have no end. Knows nothing.
 pub(crate) mod ttl;
 
 // A value and how it was obtained.
 pub(crate) mod entry;
 
-// What a load gives.
+// The result of a load.
 pub(crate) mod loaded;
 
 // Loads themselves.
@@ -18,11 +18,11 @@ pub(crate) mod load;
 // The form in which a worker holds a value.
 pub(crate) mod form;
 
-// What an invalidation gives back, and the seam to other nodes.
+// The result of an invalidation, and the seam to other nodes.
 pub(crate) mod receipt;
 
-// Whether what is read may be kept.
+// Whether the cache may keep what it reads.
 pub(crate) mod fills;
 
-// What a view is asked with.
+// The parts of a view's keys.
 pub(crate) mod parts;

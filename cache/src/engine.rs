@@ -1,10 +1,10 @@
-//! Loads, fills, invalidations and the tag index: all that the fence orders. It knows no handle of
-//! a user's.
+//! Loads, fills, invalidations and the tag index: everything that the fence orders. It knows no
+//! handle of a user.
 
-// One load in progress. Must not know what a load gives.
+// One load in progress. Must not know the result of a load.
 pub(crate) mod flight;
 
-// The table of loads in progress. Must not know when one fills.
+// The table of loads in progress. Must not know when a load fills.
 pub(crate) mod flights;
 
 // The bound on loads that run at once. Must not know what they load.
@@ -16,16 +16,16 @@ pub(crate) mod tags;
 // Which views there are. Must not know what they hold.
 pub(crate) mod views;
 
-// What is shared, and the engine of one named cache.
+// What the caches of a node share, and the engine of one named cache.
 pub(crate) mod node;
 
-// Until when the node's bound lets what is held be served. Must not know levels.
+// Until when the node's bound lets entries be served. Must not know levels.
 pub(crate) mod horizon;
 
 // The result of a load or a set, without its type, and the entry made of it.
 pub(crate) mod erased;
 
-// Whether it may enter.
+// Whether that entry may enter L2.
 pub(crate) mod fill;
 
 // Values that callers know to be current.

@@ -12,8 +12,8 @@ use crate::sync::Arc;
 
 /// Why a `get` failed. Cheap to clone: all callers that waited for one load get the same error.
 ///
-/// Two words, so that a hit, which returns it or a pointer, moves no more than that; hence the
-/// pointers.
+/// It takes two words, so that a hit, which returns it or a pointer, moves no more than that; hence
+/// the `Arc`s.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum GetError {
@@ -223,7 +223,7 @@ pub struct Unasked {
     pub asked: usize,
 }
 
-/// What a loader returned, shared by all callers that waited for it.
+/// The error that a loader returned, shared by all callers that waited for it.
 #[derive(Clone, Debug)]
 pub struct LoadError(Arc<Failure>);
 

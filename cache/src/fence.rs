@@ -1,5 +1,4 @@
-//! The one number, and the moments beside it: what the fence compares, as types that cannot be
-//! confused.
+//! Sequence numbers and moments, which the fence compares, as types that cannot be confused.
 
 // Numbers and moments. Must not know where they come from.
 pub(crate) mod number;

@@ -6,10 +6,10 @@
 //! entry is valid while its number is not below its slot; its ttl, if it has one, costs a read of
 //! the clock.
 
-// The secrets that views' tables hash with.
+// The secrets with which views' tables hash.
 mod seed;
 
-// A table whose lookup is bounded by construction. Must not know what it is for.
+// A table whose lookup is bounded by construction. Must not know its use.
 pub(crate) mod window;
 
 // The tables of one view. Must not know that there are threads, or other tables.

@@ -1,4 +1,4 @@
-//! Notes whether this thread is inside of a load: calls made there are part of that load.
+//! Notes whether this thread is inside a load: calls made there are part of that load.
 
 use std::cell::Cell;
 
@@ -8,14 +8,14 @@ thread_local! {
     static LOADING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Returns whether this thread is inside of a load.
+/// Returns whether this thread is inside a load.
 pub(crate) fn is_loading() -> bool {
     LOADING.try_with(Cell::get).unwrap_or(false)
 }
 
 /// Runs a part of a load.
 pub(crate) fn within<R>(run: impl FnOnce() -> R) -> R {
-    /// Restores what was before, also if the load panics.
+    /// Restores the previous state, even if the load panics.
     struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {

@@ -1,9 +1,9 @@
-//! What a call, a cache and a policy may set, and what results.
+//! The options of calls, caches and policies, and what results from them.
 
 // Named policies. Must not know what they set.
 pub(crate) mod policy;
 
-// What is set at each level, and what results.
+// The options of each level, and what results from them.
 pub(crate) mod terms;
 
 // The options of a call.

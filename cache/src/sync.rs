@@ -24,13 +24,13 @@ mod real {
 
     use tidings_core::spawn::{AbortHandle, CurrentRuntime, Spawn, Task, TokioSpawn};
 
-    /// What loads run on: an executor that was named, or else the runtime that is current where
-    /// each starts.
+    /// Runs loads: on a given executor, or else on the runtime that is current where each load
+    /// starts.
     #[derive(Clone, Debug, Default)]
     pub(crate) struct Executor(pub(crate) Option<super::Arc<dyn Spawn>>);
 
-    /// Runs code that blocks where it holds up no task: on a thread of the current runtime for
-    /// that, or here if there is none.
+    /// Runs code that blocks where it holds up no task: on one of the current runtime's threads for
+    /// blocking code, or here if there is no runtime.
     pub(crate) async fn off_the_loop<T: Send + 'static>(
         run: impl FnOnce() -> T + Send + 'static,
     ) -> T {
@@ -76,8 +76,8 @@ mod model {
 
     use tidings_core::spawn::{Abort, AbortHandle, Task};
 
-    /// Shuttle's lock with the real one's face. A poisoned lock means that the model has failed
-    /// already.
+    /// Shuttle's lock with the interface of the real one. A poisoned lock means that the model has
+    /// failed already.
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
 

@@ -39,7 +39,7 @@ impl<V> Entry<V> {
     }
 }
 
-/// The same before anyone asked for its age, which costs a read of the clock.
+/// An [`Entry`] whose age is not computed yet, which costs a read of the clock.
 #[derive(Clone, Debug)]
 pub(crate) struct Answered<V> {
     pub(crate) value: Option<Arc<V>>,

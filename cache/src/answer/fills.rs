@@ -15,9 +15,9 @@ use crate::sync::Arc;
 
 /// Decides whether the cache may keep loaded values.
 ///
-/// The cache asks twice for each load: before the load reads anything, and after the load has
-/// ended. If either answer is no, the value answers the waiting callers but enters neither level.
-/// L2 also drops its entry of the key, since the callers have seen something newer.
+/// The cache asks twice for each load: before the load reads anything, and after it has ended. If
+/// either answer is no, the waiting callers get the value, but it enters neither level. L2 also
+/// drops its entry of the key, since the callers have seen something newer.
 ///
 /// The cache holds no lock during the call. A panic counts as no.
 ///
@@ -65,21 +65,23 @@ pub trait Fills: fmt::Debug + Send + Sync + 'static {
     fn holds(&self, pass: Pass) -> bool;
 
     /// Returns whether other nodes may have given this one up, and so may have confirmed changes
-    /// that it has not heard of.
+    /// that it has not received.
     ///
-    /// Then a load that may not be kept does not answer calls that came after it began. Such a call
-    /// waits until that load has ended or is late, and shares the next one with all others that
-    /// have waited. Asked only where [`begin`](Self::begin) has refused the call's own load.
+    /// In that case a load that may not be kept does not answer calls that came after it began.
+    /// Such a call waits until that load has ended or is late, and shares the next load with all
+    /// other calls that have waited. The cache asks this only if [`begin`](Self::begin) has refused
+    /// the call's own load.
     fn is_given_up(&self) -> bool {
         false
     }
 
     /// Returns what is proven of what the cache holds.
     ///
-    /// Asked where the node has a [`staleness_ceiling`](crate::CacheBuilder::staleness_ceiling):
-    /// before L2 is looked into, before a load is joined or begun, and when one has ended. Hits in
-    /// L1 ask nothing: see [`Cache::recheck_node`](crate::Cache::recheck_node). It should cost no
-    /// more than a read of an atomic.
+    /// The cache asks this if the node has a
+    /// [`staleness_ceiling`](crate::CacheBuilder::staleness_ceiling): before a lookup in L2, before
+    /// it joins or begins a load, and when a load has ended. Hits in L1 do not ask: see
+    /// [`Cache::recheck_node`](crate::Cache::recheck_node). The call should cost no more than a
+    /// read of an atomic.
     fn proof(&self) -> Proof {
         Proof::None
     }
@@ -93,7 +95,7 @@ pub enum Proof {
     /// Every change from before this moment, on the cache's clock, was applied: what is older
     /// counts from then.
     At(Tick),
-    /// Nothing that is held may be served.
+    /// No entry may be served.
     Withheld,
 }
 
@@ -112,7 +114,7 @@ pub enum StalePolicy {
 }
 
 impl Proof {
-    /// Asks for what is proven. A panic withholds everything.
+    /// Asks for the proof. A panic withholds everything.
     pub(crate) fn ask(fills: Option<&Arc<dyn Fills>>) -> Self {
         let Some(fills) = fills else {
             return Self::None;
@@ -121,7 +123,7 @@ impl Proof {
     }
 }
 
-/// Whether others count on what the node says.
+/// Whether other nodes still count on this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     Counted,
@@ -129,7 +131,7 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    /// Asks, where the load may not be kept. A panic counts as given up.
+    /// Asks, if the load may not be kept. A panic counts as given up.
     pub(crate) fn ask(fills: Option<&Arc<dyn Fills>>, allowed: Allowed) -> Self {
         let (Some(fills), Allowed::Never) = (fills, allowed) else {
             return Self::Counted;
@@ -141,21 +143,21 @@ impl Standing {
     }
 }
 
-/// Names the time in which a load began, for the [`Fills`] that gave it.
+/// Identifies the period in which a load began, for the [`Fills`] that returned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pass(pub u64);
 
-/// What is known of a load's pass.
+/// What a [`Fills`] said when a load began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Allowed {
-    /// The cache asks no one.
+    /// There is no `Fills` to ask.
     Always,
     Never,
     While(Pass),
 }
 
 impl Allowed {
-    /// Asks before anything is read.
+    /// Asks before the read.
     pub(crate) fn begin(fills: Option<&Arc<dyn Fills>>, key: &CacheKey) -> Self {
         let Some(fills) = fills else {
             return Self::Always;
@@ -166,7 +168,7 @@ impl Allowed {
         }
     }
 
-    /// Asks again, once something was read.
+    /// Asks again, after the read.
     pub(crate) fn judge(self, fills: Option<&Arc<dyn Fills>>) -> Decision {
         match (self, fills) {
             (Self::Always, _) => Decision::Keep,

@@ -89,7 +89,7 @@ where
     || off_the_loop(|| loading::within(load)).boxed()
 }
 
-/// What a bulk load found, each with its key.
+/// The values that a bulk load found, each with its key.
 type Many<V> = Vec<(CacheKey, Loaded<V>)>;
 
 /// The return type of a load of [`get_bulk`](crate::Cache::get_bulk): a future of the values that

@@ -1,10 +1,10 @@
-//! Durations that may be without end, with a word of their own for that: zero is zero.
+//! [`Ttl`]: a duration that may have no end, which has a variant of its own: zero is zero.
 
 use std::time::Duration;
 
 /// A time to live, or another limit in time.
 ///
-/// Zero is zero: what lives for no time is not kept. What never expires says
+/// Zero means zero: the cache does not keep such a value. A value that never expires has
 /// [`Never`](Self::Never).
 ///
 /// # Examples
@@ -42,7 +42,7 @@ impl Ttl {
         }
     }
 
-    /// Returns the one that ends first.
+    /// Returns the shorter of the two.
     pub(crate) fn shorter(self, other: Self) -> Self {
         match (self, other) {
             (Self::Never, end) | (end, Self::Never) => end,
@@ -50,7 +50,7 @@ impl Ttl {
         }
     }
 
-    /// Returns whether nothing lives under it.
+    /// Returns whether it is zero, so that nothing is kept.
     #[must_use]
     pub const fn is_zero(self) -> bool {
         match self {

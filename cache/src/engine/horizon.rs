@@ -1,7 +1,7 @@
-//! [`Horizon`]: until when what the node holds may be served, by its own bound.
+//! [`Horizon`]: until when the node's own bound lets entries be served.
 //!
-//! Noted before a value is read. A proof that came between the value and the question would be of
-//! what has replaced the value.
+//! It is taken before a value is read. A proof that arrived between the read and the question could
+//! be a proof of what has replaced the value.
 
 use crate::{
     answer::{
@@ -13,7 +13,7 @@ use crate::{
     options::lifetime::limit,
 };
 
-/// What was proven when it was noted, and the node's bound.
+/// The proof at the time when this was taken, and the node's bound.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Horizon {
     proof: Proof,
@@ -21,7 +21,7 @@ pub(crate) struct Horizon {
 }
 
 impl Horizon {
-    /// Returns until when something may be served that was read at a moment.
+    /// Returns until when an entry that was read at this moment may be served.
     pub(crate) fn until(self, read: Moment) -> Moment {
         match self.proof {
             Proof::None => limit(read, self.ceiling),
@@ -30,7 +30,7 @@ impl Horizon {
         }
     }
 
-    /// Returns until when a proof holds, whatever is held.
+    /// Returns until when the proof itself holds, whatever entries there are.
     fn proven_until(self) -> Moment {
         match self.proof {
             Proof::None | Proof::Withheld => Moment::START,
@@ -40,8 +40,8 @@ impl Horizon {
 }
 
 impl Node {
-    /// Notes what is proven. Asks no one where the node has no bound. Code of others: not to be
-    /// called with a lock held.
+    /// Takes the horizon. If the node has no bound, this asks no one; otherwise it runs user code,
+    /// so no lock may be held.
     pub(crate) fn horizon(&self) -> Horizon {
         let proof = match self.ceiling {
             Ttl::Never => Proof::None,

@@ -1,14 +1,14 @@
-//! Invalidation: of keys, of a tag, of everything; by hand, by a change, and inside the handling of
-//! one.
+//! Invalidation of keys, of a tag, or of everything: by hand, by a change, or while a change is
+//! handled.
 //!
-//! The order is the same everywhere: void what is loading, remove what L2 holds, take a number,
-//! raise the slots. In any other order some thread pairs a new number with an old value.
+//! The order is the same everywhere: void the loads, remove L2's entries, take a number, raise the
+//! slots. In any other order some thread could pair a new number with an old value.
 //!
-//! While a change is handled ([`Cause`](tidings_core::Cause)), what began to load since the change
-//! stays. What is older than the change's number goes; but the slots are raised to a number of
-//! their own, because a worker may have promoted an old value after the change took its number, and
-//! noted a number above it. Each shard remembers the keys it dealt with last, so a second handler
-//! of the same change costs nothing, not even an L2 lookup.
+//! While a change is handled ([`Cause`](tidings_core::Cause)), values whose load began after the
+//! change stay, and values older than the change's number go. But the slots are raised to a number
+//! of their own, because a worker may have promoted an old value after the change took its number,
+//! and noted a number above it. Each shard remembers the keys it dealt with last, so a second
+//! handler of the same change costs nothing, not even an L2 lookup.
 
 use tidings_core::CacheKey;
 
@@ -22,8 +22,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Makes this node forget keys; under a cause, what began before it. Returns the last number
-    /// that a slot was raised to.
+    /// Invalidates keys on this node; under a cause, only values whose load began before it.
+    /// Returns the last number to which a slot was raised.
     pub(crate) fn invalidate(&self, keys: &[CacheKey], cause: Option<Number>) -> Number {
         let mut gone = Removed::default();
         let mut last = None;
@@ -48,8 +48,8 @@ impl Engine {
         }
     }
 
-    /// Makes this node forget a key. Returns the number that its slot was raised to; none if a
-    /// handler of the cause has dealt with it.
+    /// Invalidates a key on this node. Returns the number to which its slot was raised; `None` if a
+    /// handler of the cause has dealt with the key.
     fn invalidate_one(
         &self,
         key: &CacheKey,
@@ -73,10 +73,10 @@ impl Engine {
             number
         };
 
-        // All of it under the lock under which results land: one that was read at a position before
-        // this invalidation comes before, and is removed, or after, and is compared with the slot.
-        // Nothing is dropped before the lock is released: dropping a value runs user code, and
-        // flights that are dropped may end tasks.
+        // All steps under the lock under which results land. A result that was read at a position
+        // before this invalidation lands before it, and is removed, or after it, and is compared
+        // with the slot. Nothing is dropped before the lock is released: dropping a value runs user
+        // code, and flights that are dropped may end tasks.
         let mutex = self.named.flights.shard(key);
         let before = gone.len();
         let mut shard = mutex.lock();
@@ -112,7 +112,8 @@ impl Engine {
         Some(number)
     }
 
-    /// Makes this node forget what carries a tag; under a cause, what began before it.
+    /// Invalidates everything that carries a tag on this node; under a cause, only values whose
+    /// load began before it.
     pub(crate) fn invalidate_tag(&self, tag: &Tag, cause: Option<Number>) -> Number {
         if faults::removed(Step::TagNumbersLast) {
             self.named.slots().raise_all(self.node.sequence.next());
@@ -124,7 +125,7 @@ impl Engine {
             Err(Handled(cause)) => return cause,
         };
 
-        // A number of its own, after L2 was cleared: see the module's text.
+        // A number of its own, taken after L2 was cleared: see the module's documentation.
         let number = self.node.sequence.next();
         if !faults::removed(Step::TagNumbersLast) && !faults::removed(Step::TagRaisesSlots) {
             self.named.slots().raise_all(number);
@@ -145,19 +146,20 @@ impl Engine {
         number
     }
 
-    /// Announces that what was read at a position up to now may be older than what follows: a load
-    /// that began after the flights were voided may land before the slots are raised.
+    /// Announces that values read at a position up to now may be older than the invalidation that
+    /// follows: a load that begins after the flights were voided may land before the slots are
+    /// raised.
     fn announce(&self) {
         if !faults::removed(Step::PurgeAnnounces) {
             self.named.announce(self.node.sequence.current().after());
         }
     }
 
-    /// Notes the tag's number for the fills to come, and removes what L2 holds with the tag.
+    /// Notes the tag's number for later fills, and removes L2's entries that carry the tag.
     fn remove_tagged(&self, tag: &Tag, cause: Option<Number>) -> Result<Removed, Handled> {
         let mut gone = Removed::default();
 
-        // Under this lock entries with the tag enter L2, so none can come in between.
+        // Entries with the tag enter L2 under this lock, so none can come in between.
         let mut index = self.named.tags.lock();
         if let Some(cause) = cause.filter(|cause| index.is_done(tag, *cause)) {
             return Err(Handled(cause));
@@ -185,7 +187,8 @@ impl Engine {
         Ok(gone)
     }
 
-    /// Makes this node forget everything of this cache; under a cause, what began before it.
+    /// Invalidates everything of this cache on this node; under a cause, only values whose load
+    /// began before it.
     pub(crate) fn purge(&self, cause: Option<Number>) -> Number {
         let below = cause.unwrap_or(Number::ALL);
         if faults::removed(Step::PurgeNumbersLast) {
@@ -220,12 +223,12 @@ impl Engine {
         number
     }
 
-    /// Evicts what a committed change has changed, whatever cause the thread runs under. Returns
-    /// the number that becomes the change's own cause: handlers that invalidate the same under it
-    /// have nothing left to do.
+    /// Evicts the keys and tags of a committed change, whatever cause the thread runs under.
+    /// Returns the number that becomes the change's own cause: handlers that invalidate the same
+    /// keys and tags under it have nothing left to do.
     pub(crate) fn apply_change(&self, keys: &[CacheKey], tags: &[Tag]) -> Number {
-        // Before the first of them goes: of what begins to load while the others do, some may be
-        // older than another change, whose number would be below one that was taken last.
+        // Taken before the first key is evicted. A load that begins while the other keys are being
+        // evicted may be older than another change, whose number would be below one taken last.
         let first = self.node.sequence.next();
         for tag in tags {
             self.invalidate_tag(tag, None);
@@ -257,5 +260,5 @@ impl Engine {
     }
 }
 
-/// A handler of this cause has dealt with it.
+/// A handler of this cause has dealt with the tag.
 struct Handled(Number);

@@ -1,4 +1,4 @@
-//! Lookups: this thread's L1, then L2, and the promotion of what was found there.
+//! Lookups: this thread's L1, then L2, and the promotion of an entry of L2 to L1.
 
 use std::{any::Any, sync::Arc};
 
@@ -35,7 +35,7 @@ pub(crate) enum Lookup<W> {
         entry: Answered<W>,
         refresh: Refresh,
     },
-    /// With the number that was noted before L2 was read.
+    /// Neither level has it; with the number that was noted before L2 was read.
     Miss { noted: Number },
 }
 
@@ -55,7 +55,7 @@ pub(crate) enum Promote {
     Nowhere,
 }
 
-/// What holds of a value that goes into L1.
+/// The fields of an entry of L1 besides its value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntryMeta {
     /// The sequence before L2 was read.
@@ -102,8 +102,8 @@ impl Engine {
         thread::get(&self.named.level1, key)
     }
 
-    /// Returns a value that L1 gave with what is known of it. Costs a second lookup, which a call
-    /// that wants the value alone does not pay for.
+    /// Returns a value of L1 with the time of its read. This costs a second lookup, for which a
+    /// call that wants only the value does not pay.
     pub(crate) fn of_level1<W>(&self, key: &CacheKey, value: Option<Arc<W>>) -> Answered<W> {
         let read = thread::read_of(&self.named.level1, key);
         Answered {
@@ -113,7 +113,7 @@ impl Engine {
         }
     }
 
-    /// Tells L2 that a key is hot, which it cannot see while L1 answers.
+    /// Counts a hit in L2 for a key that L1 answers, so that L2 sees that the key is hot.
     #[cold]
     pub(crate) fn touch(&self, key: &CacheKey) {
         if let Some(held) = self.node.level2.get(&self.named.key_ref(key)) {
@@ -133,8 +133,8 @@ impl Engine {
         W: Any + Send + Sync,
         M: Form<V, W>,
     {
-        // Both before L2 is read: what is proven later may be proven of what replaces the value,
-        // and an invalidation that this lookup does not see takes a higher number.
+        // Both are taken before L2 is read: a later proof may be a proof of what replaces the
+        // value, and an invalidation that this lookup does not see takes a higher number.
         let early_horizon = self.node.horizon();
         let early = self.node.sequence.current();
         let held = self.node.level2.get(&self.named.key_ref(key));
@@ -204,8 +204,8 @@ impl Engine {
         let shared = (held.value.map(|value| typed::<V>(value, key))).transpose()?;
         let (promote, hits) = self.count_level2(shared.is_none());
 
-        // By the key's secret hash: a fixed period may fall in step with how requests use the
-        // cache.
+        // Chosen by the key's secret hash: a fixed period could coincide with a pattern in how
+        // requests use the cache.
         if pause(key.hash_value(), hits, AGE_EVERY) == 1 {
             self.record_age(read);
         }
@@ -217,7 +217,7 @@ impl Engine {
             weight,
         };
         let promote = match refresh {
-            // Kept by this thread, it would hide from it whether the refresh fails.
+            // If this thread kept the value, it would not see whether the refresh fails.
             Refresh::Due => Promote::Nowhere,
             Refresh::No => promote,
         };
@@ -232,8 +232,8 @@ impl Engine {
         })
     }
 
-    /// Puts a value into this thread's L1 in the worker's form, if it has one, and returns what the
-    /// caller gets.
+    /// Puts a value into this thread's L1 in the worker's form, if it is to be promoted, and
+    /// returns what the caller gets.
     pub(crate) fn promote<V, W, M>(
         &self,
         key: &CacheKey,

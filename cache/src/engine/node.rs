@@ -1,4 +1,4 @@
-//! What the named caches of a node share, and what each has for itself.
+//! What the named caches of a node share, and what each of them owns.
 
 use std::{sync::Weak, time::Duration};
 
@@ -26,11 +26,11 @@ use crate::{
     sync::{Arc, AtomicU64, Executor, Mutex, Ordering},
 };
 
-/// The node's share: one sequence, one L2, one clock.
+/// What all named caches share: one sequence, one L2, one clock.
 pub(crate) struct Node {
-    /// Tells this node's tables from those of another in the same process.
+    /// Distinguishes this node's tables from those of other nodes in the process.
     pub(crate) id: u64,
-    /// Goes with the node; threads hold it weakly.
+    /// Dropped with the node; threads hold it weakly.
     pub(crate) alive: Arc<()>,
     pub(crate) sequence: Sequence,
     pub(crate) level2: Level2,
@@ -38,7 +38,7 @@ pub(crate) struct Node {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Executor,
     pub(crate) propagate: Option<Arc<dyn Propagate>>,
-    /// Whether what is read may be kept; always, if there is none.
+    /// Decides whether what is read may be kept; without it, always.
     pub(crate) fills: Option<Arc<dyn Fills>>,
     /// The node's bound on staleness, which no cache and no call loosens.
     pub(crate) ceiling: Ttl,
@@ -47,7 +47,7 @@ pub(crate) struct Node {
     pub(crate) entropy: Arc<dyn Entropy>,
     /// The bound on loads that run at once.
     pub(crate) permits: Arc<Permits>,
-    /// What became of keys lately.
+    /// The recent history of keys.
     pub(crate) recorder: Recorder,
     /// When threads get an L1.
     pub(crate) attach: Attach,
@@ -57,21 +57,21 @@ pub(crate) struct Node {
     pub(crate) caches: Mutex<Vec<Arc<Named>>>,
 }
 
-/// One named cache's share: its own slots, flights and tags, so that names share nothing.
+/// One named cache: its own slots, flights and tags, so that names share nothing.
 pub(crate) struct Named {
     pub(crate) name: Arc<str>,
     pub(crate) index: u32,
     pub(crate) settings: CacheSettings,
     /// The settings, resolved for a call that sets nothing.
     pub(crate) terms: Terms,
-    /// What its L1 tables share, the slots among it.
+    /// What its L1 tables on all threads share, including the slots.
     pub(crate) level1: Shared,
     pub(crate) flights: Flights,
     pub(crate) tags: Tags,
     pub(crate) views: Views,
     pub(crate) counters: Counters,
-    /// Purges and invalidations of tags that have begun: what was read at a position before may be
-    /// older than they are.
+    /// The latest announcement of a purge or of a tag's invalidation: what was read at an earlier
+    /// position may be older than that.
     announced: AtomicU64,
 }
 
@@ -130,14 +130,15 @@ impl Node {
         self.clock.now().into()
     }
 
-    /// Returns whether a moment has yet to come. The clock is read only if it could have.
+    /// Returns whether a moment is in the future. Reads the clock only if the moment can be
+    /// reached.
     #[inline]
     pub(crate) fn is_ahead(&self, moment: Moment) -> bool {
         moment == Moment::NEVER || moment > self.now()
     }
 
-    /// Counts what left L2 to make room for an entry of a cache, and takes it out of the tag
-    /// indexes. Not to be called with a shard or an index locked: the values are dropped here.
+    /// Counts the entries that left L2 to make room for an entry of a cache, and removes them from
+    /// the tag indexes. No shard and no index may be locked: the values are dropped here.
     pub(crate) fn release(&self, inserted: Option<(&Named, &CacheKey)>, removed: Removed) {
         if removed.len() == 0 {
             return;
@@ -174,7 +175,7 @@ impl Node {
         }
     }
 
-    /// Takes what left L2 out of the tag indexes of its caches.
+    /// Removes the entries that left L2 from the tag indexes of their caches.
     pub(crate) fn forget_tags(&self, removed: &Removed) {
         let mut tagged = removed.tagged().peekable();
         if tagged.peek().is_none() {
@@ -189,8 +190,8 @@ impl Node {
         }
     }
 
-    /// Takes out of L2 what has expired for longer than it may be served stale. A scan; for a slow
-    /// tick.
+    /// Removes entries from L2 that expired longer ago than they may be served stale. Scans all
+    /// entries, so call it seldom.
     pub(crate) fn sweep(&self, stale_for: Duration) -> usize {
         let now = self.now();
         let removed = self
@@ -268,7 +269,7 @@ impl WeakEngine {
 
 /// Returns a number that no other node or cache of this process has.
 pub(crate) fn next_id() -> u64 {
-    // Of the process, not of a model: only that it is unique matters.
+    // The standard library's atomic, in models too: only uniqueness matters.
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }

@@ -1,8 +1,8 @@
 //! Bounds how many loads run at once, and how many may be late.
 //!
-//! A permit is held by a running load that is not overdue. An overdue load gives it back and goes
-//! on, so that what it reads may still fill; at most as many of these run besides as there are
-//! permits, and the oldest is ended for the next.
+//! A running load that is not overdue holds a permit. An overdue load gives its permit back and
+//! goes on, so that its result may still fill. As many overdue loads as there are permits may run
+//! at the same time; the next one ends the oldest.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ struct State {
 
 enum Waiting {
     Asleep(Waker),
-    /// It has a permit, and does not know yet.
+    /// It has a permit, but has not been polled since.
     Granted,
 }
 
@@ -54,8 +54,8 @@ impl Permits {
         })
     }
 
-    /// Waits for a permit. Cancel safe: dropped, it leaves its place, and passes on what it was
-    /// given.
+    /// Waits for a permit. Cancel safe: when the future is dropped, it leaves the queue, and passes
+    /// on a permit that it was given.
     pub(crate) fn acquire(self: &Arc<Self>) -> Acquire {
         Acquire {
             permits: Arc::clone(self),
@@ -68,7 +68,7 @@ impl Permits {
         self.state.lock().take().then(|| Permit(Arc::clone(self)))
     }
 
-    /// Enters a load that is overdue. Ends the oldest if there are too many.
+    /// Registers an overdue load. Ends the oldest one if there are too many.
     pub(crate) fn enter_late(self: &Arc<Self>, flights: &[Arc<Flight>]) -> Late {
         let mut state = self.state.lock();
         let ticket = state.ticket();
@@ -198,7 +198,7 @@ impl Drop for Acquire {
     }
 }
 
-/// The place of an overdue load; given up when dropped.
+/// The registration of an overdue load, which ends when this is dropped.
 pub(crate) struct Late {
     permits: Arc<Permits>,
     ticket: u64,

@@ -1,5 +1,4 @@
-//! Loads that fail or are late: what becomes of their flights, and what callers get in the place of
-//! a value.
+//! Loads that fail or are late: what happens to their flights, and what their callers get.
 //!
 //! An expired value stays in L2. Each caller decides by its own terms whether it takes it; a load
 //! that failed leaves a mark, so that not every call tries again.
@@ -26,8 +25,8 @@ use crate::{
     sync::Arc,
 };
 
-/// After a failure the next attempt comes once one part in this many has passed of the time that is
-/// left for serving the expired value.
+/// After a failure, the next attempt comes after one part in this many of the time for which the
+/// expired value may still be served.
 const ATTEMPTS: u32 = 8;
 
 impl Engine {
@@ -35,7 +34,7 @@ impl Engine {
     pub(crate) fn fail(&self, flight: &Arc<Flight>, terms: &Terms, landed: Landed) {
         let mut put_off = Removed::default();
 
-        // Under the lock, for a current flight: so what L2 holds was not invalidated.
+        // Under the lock, and only for a current flight: then L2's entry was not invalidated.
         let mut shard = self.named.flights.lock(&flight.key);
         if shard.finish(flight) {
             put_off = self.put_off(&flight.key, terms);
@@ -51,7 +50,7 @@ impl Engine {
     pub(crate) fn overdue(&self, flight: &Arc<Flight>, terms: &Terms) -> bool {
         let mut put_off = Removed::default();
 
-        // Under the lock, for a current flight: so what L2 holds was not invalidated.
+        // Under the lock, and only for a current flight: then L2's entry was not invalidated.
         let mut shard = self.named.flights.lock(&flight.key);
         let displaced = shard.is_current(flight).then(|| {
             put_off = self.put_off(&flight.key, terms);
@@ -65,9 +64,9 @@ impl Engine {
         current
     }
 
-    /// Puts the next attempt off: of an entry that is to be loaded again before it expires, until
-    /// half of its remaining time has passed; of an expired one that may be served, until a part of
-    /// that time has passed.
+    /// Postpones the next attempt to load a key: for an entry that is refreshed before it expires,
+    /// by half of its remaining time; for an expired entry that may be served, by a part of the
+    /// time for which it may be.
     fn put_off(&self, key: &CacheKey, terms: &Terms) -> Removed {
         let now = self.node.now();
         let Some(held) = self.node.level2.present.peek(&self.named.key_ref(key)) else {
@@ -98,8 +97,8 @@ impl Engine {
         self.exchange(key, held)
     }
 
-    /// Puts an entry in the place of itself, with other times. It keeps its number, so that an
-    /// invalidation that has not come round to removing it yet still does.
+    /// Replaces an entry by itself with other times. It keeps its number, so that an invalidation
+    /// that has not removed it yet still does.
     fn exchange(&self, key: &CacheKey, held: Present) -> Removed {
         let stored = self.named.stored(key);
         if faults::removed(Step::StaleStaysRemoved) {
@@ -109,8 +108,8 @@ impl Engine {
         self.node.level2.exchange(stored, held)
     }
 
-    /// Returns the expired value of a key, if a caller of these terms may be served it: its load
-    /// has failed, or is late.
+    /// Returns the expired value of a key, if a caller with these terms may be served it because
+    /// its load has failed or is late.
     pub(crate) fn serve_stale<V, W, M>(
         &self,
         key: &CacheKey,
@@ -139,7 +138,7 @@ impl Engine {
         self.stale::<V, W, M>(key, form, held.map(Some)).map(Some)
     }
 
-    /// Returns an expired value that a caller may be served, and counts it.
+    /// Returns an expired value that the caller may be served, and counts it.
     pub(crate) fn stale<V, W, M>(
         &self,
         key: &CacheKey,
@@ -162,8 +161,8 @@ impl Engine {
         })
     }
 
-    /// Returns whether a load of an expired entry has failed, and a caller of these terms is served
-    /// the value without another.
+    /// Returns whether a load of an expired entry has failed, so that a caller with these terms is
+    /// served the value without another load.
     pub(crate) fn has_failed(&self, held: &Found, terms: &Terms, now: Moment) -> bool {
         let marked = held.refresh_at() != Moment::NEVER && held.refresh_at() > held.expires;
         let until = held.expires.plus(terms.resurrect_ttl).min(held.until());
@@ -172,8 +171,8 @@ impl Engine {
     }
 }
 
-/// Returns until when an expired value may be served to a caller of these terms: counted from when
-/// it expired, and never beyond a bound on staleness, its own or the caller's.
+/// Returns until when an expired value may be served to a caller with these terms. The time counts
+/// from its expiry, and never goes beyond its own bound on staleness or the caller's.
 fn stale_until(held: &Present, terms: &Terms) -> Moment {
     let until = held.expires.plus(terms.resurrect_ttl);
     let bound = limit(held.times().read, terms.max_staleness);

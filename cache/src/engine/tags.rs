@@ -2,7 +2,7 @@
 //!
 //! The index knows which keys of L2 carry a tag, and for each tag the number that its last
 //! invalidation took. A fill is refused if a tag of its value was invalidated after its load began;
-//! that check, and the entry into the index, happen under one lock, which `invalidate_tag` takes
+//! that check and the insert into the index happen under one lock, which `invalidate_tag` takes
 //! too. The numbers of tags that nothing carries are bounded, and the oldest is forgotten first:
 //! forgotten tags share one number, which errs on the side of refusing a fill.
 
@@ -15,7 +15,7 @@ use crate::{
     sync::{Mutex, MutexGuard},
 };
 
-/// How many tags without members are remembered by their number.
+/// How many tags without members have their number remembered.
 const REMEMBERED: usize = 65_536;
 
 /// A map with room for more tags than this gives memory back when most of it is empty.
@@ -35,7 +35,7 @@ pub(crate) struct Index {
     idle: BTreeSet<(Number, Tag)>,
     /// The highest number of a tag that is no longer in the map.
     forgotten: Number,
-    /// The highest number of any tag: a load that failed never tells its tags.
+    /// The highest number of any tag: a load that failed never reports its tags.
     latest: Number,
     /// How many tags may be idle.
     bound: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Index {
 struct State {
     /// The number of the last invalidation: loads that began before it may not fill.
     number: Number,
-    /// Up to this cause, handlers have nothing left to do.
+    /// Handlers of this cause, and of earlier ones, have nothing left to do.
     done: Number,
     members: HashSet<StoredKey>,
 }
@@ -73,8 +73,8 @@ impl Tags {
         &self.index
     }
 
-    /// Takes a key that left L2 out of the index, unless it has come back: what is in L2 with a tag
-    /// got there under this lock.
+    /// Removes a key that left L2 from the index, unless it is in L2 again: entries with a tag get
+    /// into L2 under this lock.
     pub(crate) fn forget(&self, key: &StoredKey, tags: &[Tag], level2: &Level2) {
         let mut index = self.lock();
         for tag in tags {
@@ -128,15 +128,15 @@ impl Index {
         }
     }
 
-    /// Forgets the members of a tag that has none any more: only its number is left to remember,
-    /// for as long as there is room.
+    /// Frees the set of a tag that has no members any more. Only its number is remembered, as long
+    /// as there is room.
     fn make_idle(&mut self, tag: &Tag) {
         let Some(state) = self.tags.get_mut(tag) else {
             return;
         };
         state.members = HashSet::new();
 
-        // At or below what stands for the forgotten, its number says nothing more.
+        // At or below the number of the forgotten tags, its own number adds nothing.
         if state.number <= self.forgotten && state.done == Number::ZERO {
             self.tags.remove(tag);
         } else {
@@ -191,7 +191,7 @@ impl Index {
         self.tags.get(tag).is_some_and(|state| state.done >= cause)
     }
 
-    /// Remembers that everything older than this cause is gone, everywhere.
+    /// Remembers that everything older than this cause was evicted, in both levels.
     pub(crate) fn done(&mut self, tag: &Tag, cause: Number) {
         if let Some(state) = self.tags.get_mut(tag) {
             state.done = state.done.max(cause);

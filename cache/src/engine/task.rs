@@ -5,10 +5,10 @@
 //! are woken. It holds the cache weakly: a load that hangs keeps no memory of a cache whose last
 //! handle has gone.
 //!
-//! A load goes through at most three phases. It waits for its turn, and is ended if it becomes
-//! overdue before that, since no caller waits for it any more. It runs with a permit until it is
-//! overdue. Then it gives the permit back and goes on, so that what it reads may still fill, until
-//! it is abandoned.
+//! A load goes through at most three phases. It waits for a permit, and is ended if it becomes
+//! overdue before that, since no caller waits for it any more. It runs with the permit until it is
+//! overdue. Then it gives the permit back and goes on, so that its result may still fill, until it
+//! is abandoned.
 
 use std::{
     any::Any,
@@ -42,10 +42,10 @@ use crate::{
     user_code,
 };
 
-/// What a load's future gives: one result for each of its flights, in order.
+/// The future of a load: one result for each of its flights, in order.
 pub(crate) type Loading = BoxFuture<'static, Result<Vec<ErasedLoaded>, Failure>>;
 
-/// Why a load gave nothing.
+/// Why a load has no result.
 pub(crate) enum Failure {
     Error(BoxError),
     Unasked(Unasked),
@@ -106,8 +106,8 @@ impl Engine {
             return;
         }
 
-        // The loader is called here, on its caller's thread, and may panic there; its future runs
-        // on the runtime.
+        // The loader is called here, on its caller's thread, and may panic. Its future runs on the
+        // runtime.
         let loading = match std::panic::catch_unwind(AssertUnwindSafe(load)) {
             Err(panic) => return task.end(Err(panic)),
             Ok(loading) => loading,
@@ -125,7 +125,7 @@ impl Engine {
 
 impl Task {
     async fn run(mut self, loading: Loading) {
-        // Calls that are made in it are known as nested.
+        // Calls that are made inside the load are nested.
         let mut load = AssertUnwindSafe(loading).catch_unwind();
         let mut running = poll_fn(|context| loading::within(|| load.poll_unpin(context)));
 
@@ -133,7 +133,7 @@ impl Task {
             return self.give_up();
         };
 
-        // Until it is overdue, or has to end whatever its callers said.
+        // Until it is overdue, or has to end whatever the deadlines of its callers are.
         let abandoned = limit(self.began, self.terms.abandon_after);
         let ended = {
             let overdue = pin!(self.overdue(abandoned));
@@ -150,7 +150,7 @@ impl Task {
             return self.give_up();
         }
 
-        // On without a permit, as one of the late ones.
+        // It goes on without a permit, as one of the late loads.
         let _late = self.permits.enter_late(&self.flights);
         let permit = Some(permit).filter(|_| removed(Step::OverdueGivesBack));
         let end = self.sleep_until(abandoned);
@@ -166,8 +166,8 @@ impl Task {
         }
     }
 
-    /// Waits for a permit, or goes ahead without one if a load that holds one waits for this. Fails
-    /// when the load is overdue before that.
+    /// Waits for a permit, or goes ahead without one if a load that holds a permit waits for this
+    /// one. Fails if the load becomes overdue first.
     async fn acquire_permit(&self) -> Result<Option<Permit>, Overdue> {
         let mut acquire = self.permits.acquire();
         let mut overdue = pin!(self.overdue(Moment::NEVER));
@@ -187,8 +187,8 @@ impl Task {
         .await
     }
 
-    /// Ends when the longest deadline of all callers has passed, or at the end that is given.
-    /// Callers that join may move their deadline away while this sleeps.
+    /// Ends when the longest deadline of all callers has passed, or at `end`. Callers that join
+    /// while this sleeps may extend that deadline.
     async fn overdue(&self, end: Moment) {
         loop {
             let next = self.due().min(end);
@@ -212,7 +212,7 @@ impl Task {
         self.clock.sleep_until(moment.tick()).await;
     }
 
-    /// Closes the flights to new callers. Returns whether the load is still good for anything.
+    /// Closes the flights to new callers. Returns whether the load's result could still be of use.
     fn is_of_use(&mut self) -> bool {
         let Some(engine) = self.engine.upgrade() else {
             return false;
@@ -220,8 +220,8 @@ impl Task {
         self.late = true;
         self.count_late(&engine);
 
-        // All stay, also those that were voided: what the load gives is matched with them by their
-        // order.
+        // All flights stay, even voided ones: the results of the load are matched with them by
+        // their order.
         let useful = |useful, flight| engine.overdue(flight, &self.terms) || useful;
         self.flights.iter().fold(false, useful)
     }
@@ -246,7 +246,7 @@ impl Task {
         }
     }
 
-    /// Lands every flight with how the load ended.
+    /// Lands every flight with the result of the load.
     fn end(mut self, ended: Ended) {
         let due = self.due();
         let flights = std::mem::take(&mut self.flights);
@@ -257,7 +257,7 @@ impl Task {
         let now = engine.node.now();
         engine.record_load(now.since(self.began));
         if !self.late && due <= now {
-            engine.named.counters.load_deadlines.add(1); // it ended before it was seen to be late
+            engine.named.counters.load_deadlines.add(1); // it ended before this task noticed
         }
 
         let (terms, tags) = (&self.terms, self.tags.as_deref());
@@ -307,12 +307,11 @@ impl Task {
     }
 }
 
-/// A load has run out of time before its turn came.
+/// A load became overdue before it got a permit.
 struct Overdue;
 
 impl Drop for Task {
-    /// Lands the flight where the runtime dropped the task before it ended, or it was ended from
-    /// outside.
+    /// Lands the flights, if the runtime dropped the task before it ended, or the task was aborted.
     fn drop(&mut self) {
         let flights = std::mem::take(&mut self.flights);
         let engine = self.engine.upgrade();

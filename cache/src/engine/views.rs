@@ -1,8 +1,8 @@
-//! Which views a cache has: for each name one type, the forms in which threads hold it, and what
-//! its keys are made of.
+//! The views of a cache: for each name one type, the forms in which threads hold it, and the kinds
+//! of its keys.
 //!
-//! A view asks here once, when it is made, and keeps the numbers that it is given: a hit does not
-//! come here.
+//! A view asks here once, when it is made, and keeps the indexes that it gets. A hit does not come
+//! here.
 
 use std::any::TypeId;
 
@@ -18,7 +18,7 @@ const MOST_VIEWS: usize = 1_024;
 /// How many kinds of keys one name may have.
 const MOST_SELECTORS: usize = 256;
 
-/// What the keys of a view are made of, besides its name.
+/// The kind of a view's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Selector {
     /// `name:part`, and more parts.
@@ -50,7 +50,7 @@ struct Name {
 }
 
 impl Views {
-    /// Finds the table of a name in a form, or enters it.
+    /// Returns the table of a name in a form, and adds it if it is new.
     pub(crate) fn table(
         &self,
         name: &str,
@@ -104,7 +104,7 @@ impl Views {
         Ok((name, index))
     }
 
-    /// Finds the number of a selector of a name, or gives it one.
+    /// Returns the index of a selector of a name, and adds it if it is new.
     pub(crate) fn selector(
         &self,
         name: &str,

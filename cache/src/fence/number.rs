@@ -1,5 +1,5 @@
-//! Sequence numbers and moments, each a type of its own: the whole promise of the crate is to
-//! compare the right two.
+//! Sequence numbers and moments, each a type of its own, because the promise of the crate depends
+//! on comparing the right two.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tidings_core::clock::Tick;
 pub(crate) struct Number(pub(crate) u64);
 
 impl Number {
-    /// Above every number that a sequence gives: what is below it is everything.
+    /// Above every number of a sequence, so everything is below it.
     pub(crate) const ALL: Self = Self(u64::MAX);
 
-    /// Below or at every number: nothing is below it.
+    /// The smallest number: nothing is below it.
     pub(crate) const ZERO: Self = Self(0);
 
     /// Returns the number that comes right after this one.
@@ -33,8 +33,7 @@ impl Moment {
     /// The first moment of any clock.
     pub(crate) const START: Self = Self(0);
 
-    /// Returns the moment that lies `after` later; never reached if that is beyond what can be
-    /// told.
+    /// Returns the moment `after` later, or [`NEVER`](Self::NEVER) if that overflows.
     pub(crate) fn plus(self, after: Duration) -> Self {
         Self(self.0.saturating_add(nanoseconds(after)))
     }
@@ -44,7 +43,7 @@ impl Moment {
         Tick(self.0)
     }
 
-    /// Returns how long ago `earlier` was; zero if it lies ahead.
+    /// Returns the time since `earlier`; zero if that is in the future.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -56,7 +55,7 @@ impl From<Tick> for Moment {
     }
 }
 
-/// What was noted before the backing store was read.
+/// The number and the time that a load notes before it reads the backing store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Noted {
     /// The sequence at that time.

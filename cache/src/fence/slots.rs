@@ -28,7 +28,7 @@ impl Sequence {
     }
 }
 
-/// For each share of a cache's keys, the highest number that an invalidation of one of them took.
+/// For each slot, the highest number that an invalidation of one of its keys took.
 #[derive(Debug)]
 pub(crate) struct Slots(Box<[AtomicU64]>);
 
@@ -48,9 +48,9 @@ impl Slots {
         Number(self.slot(hash).load(Ordering::Acquire))
     }
 
-    /// Returns which slot a hash chooses, for [`floor_at`](Self::floor_at).
+    /// Returns the index of a hash's slot, for [`floor_at`](Self::floor_at).
     pub(crate) fn index(&self, hash: u64) -> u32 {
-        // Fewer slots than a u32 counts: each is eight bytes.
+        // There are fewer slots than a `u32` can count: each takes eight bytes.
         self.place(hash) as u32
     }
 

@@ -34,8 +34,9 @@ impl Hashing {
                 hasher.write_u64(b);
                 hasher.write_u64(c);
                 hasher.write_u64(d);
-                // The length, since the words do not tell how far they overlap. Written by itself:
-                // mixed into a word, a byte of the key could cancel it under every secret.
+                // The length, since the words do not show how far they overlap. It is written by
+                // itself: mixed into a word, it could be cancelled by a byte of the key under every
+                // secret.
                 hasher.write_u8(bytes.len() as u8);
             }
             None => hasher.write(bytes),
@@ -77,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// Every byte counts, at every length, also where the two ends overlap.
+    /// Every byte counts at every length, even where the two ends overlap.
     #[test]
     fn keys_that_differ_in_one_byte_or_in_length_hash_apart() {
         let hashing = Hashing::new();

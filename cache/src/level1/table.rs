@@ -67,7 +67,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Returns whether a moment has yet to come. The clock is read only if it could have.
+    /// Returns whether a moment is in the future. Reads no clock for [`Moment::NEVER`].
     #[inline]
     fn is_ahead(&self, moment: Moment) -> bool {
         moment == Moment::NEVER || moment > Moment::from(self.clock.now())

@@ -1,8 +1,8 @@
 //! The size of a value in bytes, counted through its `Serialize` without writing anything.
 //!
 //! A number counts its width, a text its length and the three words that hold it, a sequence or map
-//! those words and its elements. That is what the value takes in memory, give or take what an
-//! allocator rounds up; the structure itself is never counted for less than `size_of`.
+//! those words and its elements. That is what the value takes in memory, except for what an
+//! allocator rounds up. The value never counts less than its `size_of`.
 
 use std::fmt::{self, Display};
 
@@ -195,7 +195,7 @@ impl<'a> ser::Serializer for &'a mut Counter {
         self.text(lengths.0)
     }
 
-    // Not readable, so that types like `Uuid` count the bytes that they hold and not their text.
+    // False, so that types like `Uuid` count the bytes that they hold and not their text.
     fn is_human_readable(&self) -> bool {
         false
     }
@@ -253,7 +253,7 @@ impl SerializeMap for &mut Counter {
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unserializable> {
-        // A node of a map holds an entry's hash or its place besides key and value.
+        // A node of a map holds the hash or the place of its entry, besides key and value.
         self.add(8)?;
         value.serialize(&mut **self)
     }

@@ -8,15 +8,15 @@ use tidings_core::CacheKey;
 
 use crate::{error::GetError, level2::size::size_of_value, sync::Arc};
 
-/// What can be cached. Every `Clone + Serialize + Send + Sync + 'static` type is: serde measures
-/// its bytes and shows it as JSON.
+/// A type that can be cached. Every `Clone + Serialize + Send + Sync + 'static` type is one: serde
+/// measures its bytes and shows it as JSON.
 ///
 /// A value is cloned once for each worker's L1. A field that serde skips weighs nothing, and nor
 /// does the spare capacity of a `Vec` or `String`.
 ///
 /// # Values that do not serialize
 ///
-/// A type of your own without `Serialize` says itself what it weighs:
+/// A type of your own without `Serialize` returns its own weight:
 ///
 /// ```
 /// use tidings_cache::{Cache, CacheKey, Cacheable, GetOptions};
@@ -39,8 +39,8 @@ use crate::{error::GetError, level2::size::size_of_value, sync::Arc};
 /// # Ok(()) }
 /// ```
 pub trait Cacheable: Clone + Send + Sync + 'static {
-    /// Returns the bytes that the value takes; `None` if that is not known, and then it is not
-    /// kept.
+    /// Returns the bytes that the value takes. `None` if that is not known; the cache does not keep
+    /// such a value.
     ///
     /// Called once, before the value enters the cache, with no lock held.
     fn weight(&self) -> Option<u64>;

@@ -1,10 +1,10 @@
 //! L2: what the node's workers share. Two zones over quick_cache, values and absences, each bounded
 //! in bytes.
 //!
-//! This only stores. What may enter, and when, is decided by flights and fences above it;
-//! quick_cache's own placeholders for running loads are not used, because its `retain`, `remove_if`
-//! and overweight inserts leave them entitled to fill. Values that leave are handed back, so that
-//! their `Drop` runs when no lock is held.
+//! This only stores. Flights and fences above it decide what may enter, and when. quick_cache's own
+//! placeholders for running loads are not used, because its `retain`, `remove_if` and overweight
+//! inserts leave them entitled to fill. Values that leave are returned, so that their `Drop` runs
+//! when no lock is held.
 
 use std::hash::BuildHasherDefault;
 
@@ -44,15 +44,15 @@ pub(crate) struct Held<V> {
     pub(crate) extra: Option<Arc<Extra>>,
 }
 
-/// What few entries have.
+/// The fields that few entries have.
 #[derive(Debug)]
 pub(crate) struct Extra {
     pub(crate) tags: Box<[Tag]>,
     /// When to load it again in the background.
     pub(crate) refresh_at: Moment,
-    /// The bound on its staleness: no new time goes beyond it.
+    /// The end of its bound on staleness: no new expiry goes beyond it.
     pub(crate) until: Moment,
-    /// Whether it was read at a position, so that the time of the read is not known.
+    /// Whether it was read at a position, so that the time of the read is unknown.
     pub(crate) positioned: bool,
 }
 
@@ -65,10 +65,10 @@ pub(crate) struct Times {
 
 pub(crate) type Present = Held<Arc<dyn Stored>>;
 pub(crate) type Absent = Held<()>;
-/// What a key holds: a value, or an absence.
+/// The entry of a key: a value, or an absence.
 pub(crate) type Found = Held<Option<Arc<dyn Stored>>>;
 
-/// What an entry is of.
+/// Whether an entry is a value or an absence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Value,
@@ -87,8 +87,8 @@ impl<V> Held<V> {
         }
     }
 
-    /// Returns the times of the entry. One that was read at a position may have been read at any
-    /// time before.
+    /// Returns the times of the entry. An entry that was read at a position may have been read at
+    /// any earlier time.
     pub(crate) fn times(&self) -> Times {
         let read = match &self.extra {
             Some(extra) if extra.positioned => Moment::START,
@@ -136,8 +136,8 @@ impl<V> Weighter<StoredKey, Held<V>> for Weigh {
     }
 }
 
-/// Collects what leaves a zone, to be dropped and taken from the tag index when no lock of the zone
-/// is held.
+/// Collects the entries that leave a zone, to be dropped and removed from the tag index when no
+/// lock of the zone is held.
 #[derive(Clone, Debug)]
 pub(crate) struct Collect;
 
@@ -159,17 +159,17 @@ pub(crate) struct Level2 {
     heaviest_absence: u64,
 }
 
-/// Which zones gave something up, and what it was.
+/// The entries that left the zones.
 #[derive(Default)]
 pub(crate) struct Removed {
     pub(crate) present: Vec<(StoredKey, Present)>,
     pub(crate) absent: Vec<(StoredKey, Absent)>,
-    /// What did not get in: it never was in a zone, and only waits to be dropped without a lock.
+    /// An entry that did not get into its zone, and only waits to be dropped without a lock.
     pub(crate) refused: Option<Found>,
 }
 
 impl Removed {
-    /// Takes in an entry that did not get into its zone.
+    /// Holds an entry that did not get into its zone.
     pub(crate) fn refused(held: Found) -> Self {
         let mut removed = Self::default();
         removed.refused = Some(held);
@@ -229,7 +229,7 @@ impl Level2 {
         }
     }
 
-    /// Returns the weight above which something of this kind is served and not kept.
+    /// Returns the weight above which an entry of this kind is served but not kept.
     pub(crate) fn heaviest(&self, kind: Kind) -> u64 {
         match kind {
             Kind::Value => self.heaviest,
@@ -237,8 +237,8 @@ impl Level2 {
         }
     }
 
-    /// Returns what a key holds, a value or an absence, as a hit. Values first: a fill that turns
-    /// one into the other inserts before it removes.
+    /// Returns the entry of a key, a value or an absence, and counts a hit. It looks for a value
+    /// first: a fill that replaces one kind by the other inserts before it removes.
     pub(crate) fn get(&self, key: &KeyRef<'_>) -> Option<Found> {
         match self.present.get(key) {
             Some(held) => Some(held.map(Some)),
@@ -246,15 +246,15 @@ impl Level2 {
         }
     }
 
-    /// Asks something of what a key holds, without counting as a hit and without sharing the value:
-    /// nothing can be dropped here, so this may be done under any lock.
+    /// Runs a closure on the times and tags of a key's entry, without counting a hit and without
+    /// sharing the value. Nothing can be dropped here, so any lock may be held.
     pub(crate) fn inspect<R>(
         &self,
         key: &KeyRef<'_>,
         ask: impl Fn(&Times, &[Tag]) -> R,
     ) -> Option<R> {
         let mut answer = None;
-        // `remove_if` that removes nothing: the one call that lends an entry in place of cloning
+        // A `remove_if` that removes nothing: the only call that lends an entry and does not clone
         // it.
         self.present.remove_if(key, |held| {
             answer = Some(ask(&held.times(), held.tags()));
@@ -271,7 +271,7 @@ impl Level2 {
         answer
     }
 
-    /// Returns what a key holds, without counting as a hit.
+    /// Returns the entry of a key, without counting a hit.
     pub(crate) fn find(&self, key: &KeyRef<'_>) -> Option<Found> {
         match self.present.peek(key) {
             Some(held) => Some(held.map(Some)),
@@ -279,7 +279,7 @@ impl Level2 {
         }
     }
 
-    /// Puts an entry into its zone. Returns what had to leave.
+    /// Puts an entry into its zone. Returns what left.
     pub(crate) fn put(&self, key: StoredKey, held: Found) -> Removed {
         match held.split() {
             Ok(present) => self.insert(key, present),
@@ -287,20 +287,20 @@ impl Level2 {
         }
     }
 
-    /// Puts a value in, takes the key's absence out. Returns what had to leave, the key's former
-    /// entry included.
+    /// Puts a value in, and removes the key's absence. Returns what left, including the key's
+    /// former entry.
     fn insert(&self, key: StoredKey, held: Present) -> Removed {
         let mut removed = Removed::default();
         let copy = key.clone();
         self.present
             .insert_with_lifecycle(key, held, &mut removed.present);
-        // After the insert: a reader that looks into the zones in the same order finds one or the
+        // After the insert: a reader that looks in the zones in the same order finds one or the
         // other.
         removed.absent.extend(self.absent.remove(&copy.key_ref()));
         removed
     }
 
-    /// Puts an absence in, takes the key's value out.
+    /// Puts an absence in, and removes the key's value.
     fn insert_absent(&self, key: StoredKey, held: Absent) -> Removed {
         let mut removed = Removed::default();
         let copy = key.clone();
@@ -310,9 +310,9 @@ impl Level2 {
         removed
     }
 
-    /// Puts a value in the place of the one that its key holds; nothing happens if it holds none
-    /// any more. In one step: an invalidation that removes the old one at the same time is not
-    /// undone. Returns what left: the former entry, or this one.
+    /// Replaces the value of a key, if it still has one, in one step: an invalidation that removes
+    /// the old value at the same time is not undone. Returns what left: the former entry, or this
+    /// one.
     pub(crate) fn exchange(&self, key: StoredKey, held: Present) -> Removed {
         let mut removed = Removed::default();
 
@@ -324,7 +324,7 @@ impl Level2 {
         removed
     }
 
-    /// Takes out what a key holds in either zone, if it is older than `below`.
+    /// Removes the entry of a key from either zone, if its number is below `below`.
     pub(crate) fn remove(&self, key: &KeyRef<'_>, below: Number, removed: &mut Removed) {
         let present = self.present.remove_if(key, |held| held.number < below);
         removed.present.extend(present);
@@ -347,7 +347,7 @@ impl Level2 {
         count.get()
     }
 
-    /// Takes out what `leaves` says of either zone.
+    /// Removes from both zones the entries for which `leaves` returns true.
     pub(crate) fn sift(&self, leaves: impl Fn(&StoredKey, Number, Moment) -> bool) -> Removed {
         let mut removed = Removed::default();
         sift(&self.present, &leaves, &mut removed.present);
@@ -356,8 +356,8 @@ impl Level2 {
     }
 }
 
-/// Removes what does not pass. `retain` would drop values under the zone's lock, so clones of what
-/// leaves are kept until it is done.
+/// Removes the entries for which `leaves` returns true. `retain` would drop values under the zone's
+/// lock, so clones of the entries that leave are kept until it is done.
 fn sift<V: Clone>(
     zone: &Map<V>,
     leaves: impl Fn(&StoredKey, Number, Moment) -> bool,

@@ -177,7 +177,7 @@ impl GetOptions {
         }
     }
 
-    /// Returns whether the call bounds the staleness of what it is answered with.
+    /// Returns whether the call bounds the staleness of its answer.
     #[inline]
     pub(crate) fn bounds_staleness(&self) -> bool {
         match &self.0 {

@@ -16,7 +16,7 @@ pub(crate) struct Lifetime {
     pub(crate) expires: Moment,
     /// When to load it again in the background.
     pub(crate) refresh_at: Moment,
-    /// The bound on its staleness: no new time goes beyond it.
+    /// The end of its bound on staleness: no new expiry goes beyond it.
     pub(crate) until: Moment,
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn limit(start: Moment, limit: Ttl) -> Moment {
 
 impl Lifetime {
     /// Returns the times of an entry that is filled now, was read from its backing store at `read`,
-    /// and is what it is for a time that counts from then.
+    /// and is valid for a time that counts from then.
     pub(crate) fn new(
         terms: &Terms,
         ttl: Ttl,
@@ -67,8 +67,8 @@ impl Lifetime {
         }
     }
 
-    /// Returns until when a thread's own level may serve it: no longer than until it is to be
-    /// loaded again, since only L2 starts that.
+    /// Returns until when a thread's own level may serve it: at most until it is due to be loaded
+    /// again, since only L2 starts that load.
     pub(crate) fn level1(&self) -> Moment {
         self.expires.min(self.refresh_at)
     }

@@ -1,4 +1,4 @@
-//! Named policies, rather than dozens of knobs.
+//! Named policies, in place of dozens of single options.
 
 /// A named set of options. An option that you set yourself overrides the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -105,7 +105,7 @@ impl Overrides {
         Ok(())
     }
 
-    /// Refuses to serve stale what may be revoked, whichever call asks.
+    /// Refuses to serve revocable values stale, whichever call asks.
     pub(crate) fn check_resurrect(&self, policy: Option<Policy>) -> Result<(), OptionError> {
         match self.resurrect_ttl {
             Some(ttl) if !ttl.is_zero() && policy.is_some_and(Policy::never_stale) => {
@@ -120,7 +120,7 @@ impl Overrides {
     }
 }
 
-/// Refuses a number outside of its range.
+/// Refuses a number outside its range.
 pub(crate) fn check_range(
     option: &'static str,
     value: u64,
@@ -153,7 +153,7 @@ fn check_duration(option: &'static str, value: Option<Duration>) -> Result<(), O
     }
 }
 
-/// What holds for one call, resolved.
+/// The options of one call, resolved.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Terms {
     pub(crate) ttl: Ttl,
@@ -175,8 +175,8 @@ const ABANDON_AFTER: Duration = Duration::from_secs(60);
 const NEG_TTL: Ttl = Ttl::After(Duration::from_secs(60));
 
 impl Terms {
-    /// Resolves what holds: call over cache over default. At each level a policy fills what was not
-    /// set beside it.
+    /// Resolves the options: those of the call, else of the cache, else the defaults. At each level
+    /// a policy supplies what was not set beside it.
     pub(crate) fn resolve(call: &Overrides, cache: &Overrides) -> Self {
         let levels = [
             Some(*call),
@@ -212,7 +212,7 @@ impl Terms {
     }
 }
 
-/// Returns an option as the first of these levels has it that sets it.
+/// Returns an option from the first of these levels that sets it.
 fn first<T>(levels: &[Option<Overrides>; 4], option: fn(&Overrides) -> Option<T>) -> Option<T> {
     levels.iter().flatten().find_map(option)
 }
