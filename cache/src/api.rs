@@ -1,5 +1,5 @@
-//! What users hold: the handle and its verbs, each a thin face of the engine. Nothing below imports
-//! it.
+//! The public handle and its methods, each a thin layer over the engine. No module below imports
+//! them.
 
 // The future of a `get`.
 pub(crate) mod get;
@@ -25,7 +25,7 @@ pub(crate) mod probe;
 // An entry, and whether it is still there later.
 pub(crate) mod sample;
 
-// What became of a key lately.
+// The recent history of a key.
 pub(crate) mod explain;
 
 // What is cached, entry by entry.

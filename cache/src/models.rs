@@ -1,8 +1,9 @@
 //! Models of the fence: the production source under shuttle's schedulers.
 //!
-//! Each model is a few threads over one key. A source holds a version; a writer changes it,
-//! invalidates in one of the ways there are, and then says so. A reader looks what the writer has
-//! said, gets, and must not see an older version. Loads read the source and then take their time.
+//! Each model is a few threads over one key. A source holds a version. A writer changes it,
+//! invalidates the key in some way, and then publishes the version. A reader notes the published
+//! version, calls `get`, and must not see an older one. Loads read the source and then take their
+//! time.
 //!
 //! The locks inside quick_cache are invisible to shuttle: a call of L2 is one step. Its atomics are
 //! sequentially consistent, so a model finds a wrong order and not a wrong `Ordering`.
@@ -31,18 +32,17 @@ fn budget() -> usize {
     asked.and_then(|asked| asked.parse().ok()).unwrap_or(6_000)
 }
 
-/// Schedules within which a removed step must be found, under each scheduler.
+/// Schedules within which a removed step must be noticed, under each scheduler.
 const FAULT_BUDGET: usize = 60_000;
 
-/// Threads of the test harness share what a removed step is told through only if they are one: so
-/// tests take turns.
+/// Tests take turns, because all of them note in [`FOUND`] what their models find.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a model has found. Noted rather than panicked with: a panic in one of shuttle's threads
-/// ends in the others' too.
+/// What a model has found. It is noted here and not raised as a panic, because a panic in one of
+/// shuttle's threads also panics in the others.
 static FOUND: Mutex<Option<String>> = Mutex::new(None);
 
 fn found() -> MutexGuard<'static, Option<String>> {
@@ -62,11 +62,11 @@ struct Scene {
     key: CacheKey,
     /// What a load reads.
     source: Arc<AtomicU64>,
-    /// The version below which no get that begins now may see anything.
+    /// The published version: no get that begins now may see an older one.
     said: Arc<AtomicU64>,
     loads: Arc<AtomicU64>,
     tagged: bool,
-    /// Asked in place of the cache, where a model is of views.
+    /// Used in place of the cache in models of views.
     view: Option<View<u64>>,
 }
 
@@ -77,7 +77,7 @@ impl Scene {
         Self::with_slots(tagged, 1)
     }
 
-    /// Reads through a view. Of several slots, so that an entry may have a wrong one.
+    /// Reads through a view, with several slots, so that an entry can have a wrong one.
     fn of_view(tagged: bool) -> Self {
         let mut scene = Self::with_slots(tagged, 2);
         scene.view = Some(scene.cache.view("k").unwrap());
@@ -127,7 +127,7 @@ impl Scene {
         *version.unwrap().expect("a load always gives a value")
     }
 
-    /// A get whose caller goes away after a few polls.
+    /// Calls `get`, and drops the future after a few polls.
     fn get_and_leave(&self, polls: usize) {
         let get = self
             .cache
@@ -151,7 +151,7 @@ impl Scene {
         });
     }
 
-    /// A thread with an L1 that gets some times.
+    /// Starts a thread with an L1 that calls `get` several times.
     fn reader(&self, gets: usize) -> thread::JoinHandle<()> {
         let scene = self.clone();
         thread::spawn(move || {
@@ -189,7 +189,7 @@ fn race(tagged: bool, warm: bool, write: fn(&Scene)) {
     race_in(Scene::new(tagged), warm, write);
 }
 
-/// The same through a view.
+/// The same as [`race`], through a view.
 fn race_of_views(tagged: bool, warm: bool, write: fn(&Scene)) {
     race_in(Scene::of_view(tagged), warm, write);
 }
@@ -235,13 +235,13 @@ fn invalidate_tag_then_all(scene: &Scene) {
     scene.cache.0.purge(None);
 }
 
-/// The tag's last number is not the one that the late caller came after.
+/// The late caller came after an earlier number of the tag than its last one.
 fn invalidate_tag_twice(scene: &Scene) {
     invalidate_tag(scene);
     scene.cache.0.invalidate_tag(&Tag::from(TAG), None);
 }
 
-/// The source stays as it was: a set is ahead of it.
+/// The source does not change: the set is ahead of it.
 fn set(scene: &Scene) {
     let value = Loaded::new(2_u64);
     scene
@@ -348,7 +348,7 @@ fn renew(scene: &Scene) {
         .cache
         .renew(&scene.key, GetOptions::default(), || scene.load());
     let version = shuttle::future::block_on(renewed).unwrap().unwrap();
-    // A renewal that joined an older load knows no better; nothing was invalidated.
+    // A renewal that joined an older load may return an older version: nothing was invalidated.
     scene.said.store(*version, Ordering::SeqCst);
 }
 
@@ -415,8 +415,8 @@ fn config() -> Config {
     config
 }
 
-/// Runs a model until it finds something; gives the number of schedules that were run, and what was
-/// found.
+/// Runs a model until it finds something. Returns the number of schedules that were run, and what
+/// was found.
 fn run(model: fn(), schedules: usize, pct: bool) -> (usize, Option<String>) {
     *found() = None;
     let count = Arc::new(AtomicUsize::new(0));
@@ -429,8 +429,7 @@ fn run(model: fn(), schedules: usize, pct: bool) -> (usize, Option<String>) {
         }
     };
 
-    // Threads that wait for each other are what some steps prevent: shuttle panics when none can go
-    // on.
+    // Some steps prevent deadlocks, and shuttle panics when no thread can go on.
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         if pct {
             Runner::new(PctScheduler::new(3, schedules), config()).run(body);

@@ -28,9 +28,9 @@ impl Cache {
     ///
     /// # Panics
     ///
-    /// When it would have to wait inside a task: that would hold up the task's thread, and does so
-    /// without end if the load needs that thread. A hit does not wait. Inside `spawn_blocking` it
-    /// may.
+    /// When it would have to wait inside a task: that would block the task's thread, indefinitely
+    /// if the load needs that thread. A hit does not wait. Inside `spawn_blocking` the call may
+    /// wait.
     ///
     /// # Examples
     ///
@@ -65,8 +65,8 @@ impl Cache {
     }
 }
 
-/// Sleeps until a future ends. Inside of a runtime tokio does it, which panics on a thread that
-/// runs tasks.
+/// Sleeps until a future ends. Inside a runtime, tokio does that, and panics on a thread that runs
+/// tasks.
 #[cfg(not(shuttle))]
 #[track_caller]
 fn wait<F: Future>(future: Pin<&mut F>) -> F::Output {
@@ -95,7 +95,7 @@ fn park<F: Future>(mut future: Pin<&mut F>) -> F::Output {
         if let Poll::Ready(answer) = future.as_mut().poll(&mut context) {
             return answer;
         }
-        // May return for no reason, hence the loop; returns at once if the waker came before it.
+        // May return without a wake-up, hence the loop; returns at once if the waker ran before it.
         std::thread::park();
     }
 }

@@ -260,7 +260,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Takes fewer slots and shards, so that a model meets what they share.
+    /// Uses fewer slots and shards, so that keys of a model share them.
     #[cfg(all(test, shuttle))]
     pub(crate) fn small(mut self, slots: usize) -> Self {
         self.slots = slots;

@@ -1,4 +1,4 @@
-//! A cache whose values workers hold in another form: the L1 serializer of a cache.
+//! [`Decoded`]: a cache whose values workers hold in another form, made by an L1 serializer.
 
 use std::{any::Any, fmt, sync::Arc};
 
@@ -18,13 +18,14 @@ type Serializer<V, W> = dyn Fn(&V) -> Result<W, BoxError> + Send + Sync;
 /// A cache read through an L1 serializer of its own: L2 holds `V`, each worker holds `W`. Made by
 /// [`Cache::decoded`].
 ///
-/// The serializer runs once per worker and fill, on the worker's thread; a hit in L1 does not run
-/// it, and on a thread without an L1 it runs at every call. As with other options, that of a call
-/// wins over this one ([`get_by`](Self::get_by)), and this one over the default, which is the
+/// The serializer runs once per worker and fill, on the worker's thread. A hit in L1 does not run
+/// it; on a thread without an L1 it runs at every call. As with other options, the serializer of a
+/// call ([`get_by`](Self::get_by)) overrides this one, and this one overrides the default, the
 /// value's own clone.
 ///
-/// It is a cheap handle: make one where the cache is made and clone it. What is invalidated, set or
-/// purged through [`cache`](Self::cache), or any other handle of that cache, is gone here too.
+/// It is a cheap handle: make one where the cache is made, and clone it. What is invalidated, set
+/// or purged through [`cache`](Self::cache), or through any other handle of that cache, changes
+/// here too.
 ///
 /// L1 keeps one form of a key, that of the last fill. Read a key through one view: reading it in
 /// another form on the same thread works, but costs an L2 lookup each time the form changes.
@@ -64,8 +65,8 @@ impl<V, W> Clone for Decoded<V, W> {
 }
 
 impl Cache {
-    /// Returns this cache with an L1 serializer: what workers hold of each value, for example a
-    /// parsed key or a compiled pattern.
+    /// Returns this cache with an L1 serializer. It makes what workers hold of each value, for
+    /// example a parsed key or a compiled pattern.
     ///
     /// # Examples
     ///
@@ -143,10 +144,11 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
     }
 
     /// Returns the value of a key, like [`get_entry`](Self::get_entry), with the call's own L1
-    /// serializer in the place of this view's.
+    /// serializer in place of this one.
     ///
-    /// A hit in L1 runs no serializer, so it returns what is there, whichever of the two made it.
-    /// Forms that mean different things need different types: then neither is taken for the other.
+    /// A hit in L1 runs no serializer, so it returns the form that L1 holds, whichever serializer
+    /// made it. Forms with different meanings need different types; then neither is taken for the
+    /// other.
     ///
     /// # Errors
     ///

@@ -26,11 +26,11 @@ pub struct Explanation {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HeldNow {
-    /// The value's type, as Rust names it; none for a cached absence.
+    /// The value's type, as Rust names it; `None` for a cached absence.
     pub type_name: Option<&'static str>,
     /// How long ago it was read.
     pub age: Duration,
-    /// How long it will be served; none if it does not expire.
+    /// How long it will be served; `None` if it does not expire.
     pub remaining: Option<Duration>,
     /// The number that its load noted: an invalidation with a higher one is newer than it.
     pub number: u64,
@@ -42,12 +42,12 @@ pub struct HeldNow {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Happened {
-    /// The time since then.
+    /// How long ago it happened.
     pub ago: Duration,
     /// The number of the node's sequence at that time; for a load, the number that it noted before
     /// it read.
     pub number: u64,
-    /// What.
+    /// What happened.
     pub event: Event,
     /// The number of the change whose handling caused it; `None` if no change did.
     pub cause: Option<u64>,
@@ -144,7 +144,7 @@ impl Cache {
             return None;
         }
 
-        // A purge before the key's first record does not concern it.
+        // A purge before the key's first record did not affect the key.
         let first = records.last().map_or(now, |record| record.at);
         records.extend(wide.into_iter().filter(|record| record.at >= first));
         records.sort_by_key(|record| std::cmp::Reverse((record.at, record.number)));
@@ -158,7 +158,7 @@ impl Cache {
 
     fn happened(&self, record: Record, now: Moment) -> Happened {
         let recorder = &self.0.node.recorder;
-        // Without a reason of its own, what happens in the handling of a change is due to that.
+        // An event without a reason of its own has that of the change whose handling caused it.
         let (of_cause, handlers) = record
             .cause
             .map_or((None, None), |cause| recorder.of_cause(cause));

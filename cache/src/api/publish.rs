@@ -50,8 +50,7 @@ impl Cache {
         let named = &self.0.named;
         let name = [("cache", named.name.to_string())];
 
-        // Whatever is counted is published: a new count does not compile before it has its name
-        // here.
+        // Every count is published: a new one does not compile until it has a name here.
         let CacheStats {
             l1_hits,
             l2_hits,

@@ -99,7 +99,7 @@ impl Cache {
         let numbers = caches
             .into_iter()
             .map(|named| self.beside(named).purge(None).0);
-        // The first: what each cache has loaded since its own turn is not older than that.
+        // The lowest: what each cache has loaded since it was purged is not older than that.
         numbers.min().unwrap_or_else(|| self.number())
     }
 

@@ -1,5 +1,5 @@
-//! [`Sampled`]: an entry as it was at one moment, for a caller that compares it with its backing
-//! store and asks later whether it is still there.
+//! [`Sampled`]: an entry as it was at one moment, for a caller that compares it with the backing
+//! store and later checks whether it is still there.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     level2::stored::{Cacheable, typed},
 };
 
-/// What L2 held of a key and served when it was asked. See [`Cache::sample`].
+/// The entry of a key in L2, as it was when the sample was taken. See [`Cache::sample`].
 #[derive(Clone)]
 pub struct Sampled<V> {
     value: Option<Arc<V>>,
@@ -28,14 +28,15 @@ impl<V> Sampled<V> {
         self.value.as_ref()
     }
 
-    /// Returns how long before the sample the load of it began, or it was set.
+    /// Returns how old the entry was at the time of the sample, counted from the start of its load,
+    /// or from the `set`.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.age
     }
 
-    /// Returns whether both are of one entry: it was neither evicted nor replaced in between. An
-    /// entry that was given other times is the same.
+    /// Returns whether both samples are of the same entry: it was neither evicted nor replaced in
+    /// between. An entry whose times were changed is still the same.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let values = match (&self.value, &other.value) {
@@ -58,10 +59,10 @@ impl<V> fmt::Debug for Sampled<V> {
 }
 
 impl Cache {
-    /// Returns what L2 holds of a key and would serve; `None` if that is nothing. Never promotes,
+    /// Returns the entry of a key that L2 would serve; `None` if there is none. Never promotes,
     /// never loads, and does not count as a hit.
     ///
-    /// A later sample tells whether the entry is still the [same](Sampled::is_same). If it is, no
+    /// A later sample shows whether the entry is still the [same](Sampled::is_same). If it is, no
     /// invalidation of the key was applied in between.
     ///
     /// # Errors

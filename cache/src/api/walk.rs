@@ -1,4 +1,4 @@
-//! [`Walk`]: what is cached, entry by entry, without the values.
+//! [`Walk`]: iterates over the entries of a cache, without their values.
 
 use std::{
     fmt,
@@ -26,33 +26,33 @@ pub struct Listed {
     pub key: Box<str>,
     /// Whether it is a cached absence.
     pub is_absence: bool,
-    /// Where it is.
+    /// The level that holds it.
     pub level: Level,
-    /// How long it will be served; none if it does not expire.
+    /// How long it will be served; `None` if it does not expire.
     pub remaining: Option<Duration>,
     /// How long ago it was read.
     pub age: Duration,
-    /// What it weighs.
+    /// Its size in bytes.
     pub bytes: u64,
 }
 
-/// Goes through what L2 holds of a cache: each step finds the next entry of the node's L2, and
-/// costs the same however many there are.
+/// Iterates over the entries of a cache in L2. Each step visits the next entry of the node's L2,
+/// and costs the same however many there are.
 ///
-/// An entry that is there from beginning to end is found once; one that comes or goes during the
-/// walk may be found or not. Entries of other caches of the node, and those whose time has run out,
-/// are steps without an entry. Keeps the node's cache alive.
+/// An entry that exists during the whole walk is found exactly once. One that is added or removed
+/// during the walk may be found or not. Entries of other caches of the node, and expired ones, are
+/// steps without an entry. A walk keeps the node's cache alive.
 pub struct Walk {
-    /// A future, as a generator: suspended at each entry, it holds the node and the zone's
-    /// iterator, which borrows from it. Nothing wakes it; each step polls it once.
+    /// A future that serves as a generator: suspended at each entry, it holds the node and the
+    /// zone's iterator, which borrows from the node. Nothing wakes it; each step polls it once.
     steps: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// What the last step found, until `next` takes it.
+    /// The result of the last step, until `next` takes it.
     found: Arc<Mutex<Option<Option<Listed>>>>,
     is_over: bool,
 }
 
 impl Cache {
-    /// Begins a walk through what L2 holds of this cache.
+    /// Begins a walk over the entries of this cache in L2.
     ///
     /// # Examples
     ///
@@ -78,7 +78,7 @@ impl Cache {
         let steps = async move {
             for (key, held) in node.level2.present.iter() {
                 let listed = listed(&key, &held, cache, node.now(), Kind::Value);
-                drop(held); // a value is code of others: with no lock held
+                drop(held); // with no lock held: dropping a value runs user code
                 step(&tell, listed).await;
             }
             for (key, held) in node.level2.absent.iter() {
@@ -115,7 +115,7 @@ fn listed<V>(
     })
 }
 
-/// Leaves what a step has found, and waits for the next one to be asked for.
+/// Stores the result of a step, and waits until the next step is asked for.
 async fn step(tell: &Mutex<Option<Option<Listed>>>, found: Option<Listed>) {
     *tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
     let mut is_asked = false;

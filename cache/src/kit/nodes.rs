@@ -122,11 +122,11 @@ impl Nodes {
         }
     }
 
-    /// Applies a change that a node has committed, as the node does first with each change, and
-    /// sends it to the others. The source must have changed already.
+    /// Applies a change that a node has committed, as a node does before its handlers run, and
+    /// sends it to the other nodes. The source must have changed already.
     ///
-    /// Handlers of it run under the cause that this returns, and on the others under that of its
-    /// [`Delivery`](super::Delivery): by hand, since there is no bus here.
+    /// Since there is no bus here, the test runs the handlers: on this node under the returned
+    /// cause, on the others under the cause of the [`Delivery`](super::Delivery).
     ///
     /// # Panics
     ///
@@ -171,7 +171,7 @@ impl fmt::Debug for Nodes {
     }
 }
 
-/// Puts a node's invalidations on its wires. It knows no cache, so that nodes do not keep each
+/// Sends a node's invalidations over its wires. It knows no cache, so that nodes do not keep each
 /// other alive.
 #[derive(Debug)]
 struct Sender {

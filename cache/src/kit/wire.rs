@@ -75,15 +75,15 @@ impl Outbox {
 pub struct Wire {
     outbox: Arc<Outbox>,
     receiver: Cache,
-    /// Held while a message is applied: one at a time.
+    /// Locked while a message is applied: one at a time.
     inbox: Mutex<Inbox>,
 }
 
 #[derive(Default)]
 struct Inbox {
-    /// By position: the number that the message took on the receiving node, or the purge for it.
+    /// By position, the number on the receiving node of the message, or of the purge for it.
     numbers: BTreeMap<u64, u64>,
-    /// What was delivered last.
+    /// The last delivered message.
     last: Option<(u64, Message)>,
 }
 
@@ -93,20 +93,20 @@ struct Inbox {
 pub enum Delivery {
     /// It was applied.
     Applied {
-        /// What handlers of it run under.
+        /// The cause under which handlers of it run.
         cause: Cause,
     },
     /// It had come before, or had been purged for. It was applied again, under the number that it
     /// had then.
     Again {
-        /// What handlers of it run under.
+        /// The cause under which handlers of it run.
         cause: Cause,
     },
     /// It proved that messages before it were lost. The node was purged, then it was applied.
     Gap {
         /// How many were lost.
         lost: u64,
-        /// What handlers of it run under.
+        /// The cause under which handlers of it run.
         cause: Cause,
     },
 }

@@ -19,8 +19,8 @@ fn key(name: &str) -> CacheKey {
     CacheKey::new("k", &[name])
 }
 
-/// A value and its position are read first, as by a lagging replica, and loaded later. Nothing
-/// older than what the writer has said may be found in the cache.
+/// A value and its position are read first, as by a lagging replica, and loaded later. The cache
+/// must not hold anything older than what the writer has published.
 fn positions(tagged: bool, write: fn(&Scene)) {
     let scene = Scene::new(tagged);
     let replica = {
@@ -96,7 +96,7 @@ fn bounded(loads: usize, build: impl FnOnce(CacheBuilder) -> CacheBuilder) -> (C
     (build(builder).build().unwrap(), clock)
 }
 
-/// A load that takes a turn or two.
+/// A load that yields once or twice.
 async fn short() -> Result<Option<u64>, std::io::Error> {
     shuttle::future::yield_now().await;
     Ok(Some(1))
@@ -110,8 +110,8 @@ fn caller(cache: &Cache, name: &str, options: GetOptions) -> thread::JoinHandle<
     })
 }
 
-/// One permit for three loads, one of which is left as the time passes: the others end all the
-/// same, and never two of them run at once.
+/// One permit for three loads, one of which is dropped by its caller as time passes. The others
+/// still end, and never two of them run at once.
 fn permits() {
     let (cache, clock) = bounded(1, |builder| builder);
     let running = Arc::new(AtomicBool::new(false));
@@ -192,8 +192,8 @@ fn nested() {
     join([outer, caller(&cache, "inner", GetOptions::default())]);
 }
 
-/// Callers of one key with deadlines of their own, a clock that jumps, and an invalidation: none
-/// waits without end, and none that has time left fails.
+/// Callers of one key with deadlines of their own, a clock that jumps, and an invalidation: no
+/// caller waits indefinitely, and none that has time left fails.
 fn deadlines() {
     let scene = {
         let mut scene = Scene::new(false);
@@ -225,7 +225,7 @@ fn deadlines() {
 }
 
 /// A renewal, and a caller for whom the load in progress is too old, so that two loads of the key
-/// run at once, while the source changes: what the renewal gave is not undone.
+/// run at once while the source changes: the result of the renewal is not undone.
 fn renewals() {
     let (scene, clock) = {
         let mut scene = Scene::new(false);
@@ -256,7 +256,7 @@ fn renewals() {
     find(&scene);
 }
 
-/// Keeps nothing that is loaded and proves nothing: others may have given it up.
+/// A node that keeps nothing and proves nothing: others may have given it up.
 #[derive(Debug)]
 struct GivenUp;
 
@@ -278,8 +278,8 @@ impl Fills for GivenUp {
     }
 }
 
-/// Callers of one key on a node that others may have given up: one load runs at a time, and none of
-/// them is given what was read before it called.
+/// Callers of one key on a node that others may have given up: one load runs at a time, and no
+/// caller gets a value that was read before its call.
 fn queue() {
     let (cache, _clock) = bounded(4, |builder| {
         let builder = builder.staleness_ceiling(Duration::from_secs(10));
@@ -323,7 +323,7 @@ fn queue() {
     join([ask(), ask(), ask(), writer]);
 }
 
-/// A value whose last part, as it is dropped, invalidates its own key: whichever way it leaves.
+/// A value that invalidates its own key when its last part is dropped, however it leaves the cache.
 fn meddling() {
     #[derive(Clone, serde::Serialize)]
     struct Meddles {

@@ -3,7 +3,7 @@
 use super::{FAULT_BUDGET, model, run, turn};
 use crate::faults::{self, Step};
 
-/// Which model notices which step's absence.
+/// Each step, and the model that notices its absence.
 const STEPS: [(Step, &str); 46] = [
     (Step::FillChecksFlight, "invalidate, cold"),
     (Step::FillHoldsLock, "invalidate, cold"),

@@ -75,7 +75,7 @@ async fn what_is_heavier_than_the_whole_cache_is_served_and_not_kept() {
         assert_eq!(entry.value.unwrap().len(), 1 << 20);
     }
     assert_eq!(cache.stats().refused_heavy, 2);
-    // Set over a smaller one: that goes.
+    // Set over a smaller value, which is removed.
     cache
         .set(k(), Some(vec![0_u8; 1]), GetOptions::default())
         .unwrap();
@@ -114,7 +114,7 @@ async fn a_value_that_does_not_serialize_is_served_and_not_kept() {
     assert_eq!((cache.stats().refused_heavy, cache.stats().entries), (1, 0));
 }
 
-/// The hand has to come by twice before it finds one to take.
+/// The clock hand has to pass twice before it finds an entry to evict.
 #[tokio::test]
 async fn l1_is_bounded_also_when_all_that_it_holds_is_used() {
     let cache = Cache::builder().l1_entries(8).build().unwrap();

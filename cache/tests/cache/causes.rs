@@ -213,8 +213,7 @@ impl Abort for Between {
     }
 }
 
-/// Evicts under the number of a change, lets its load come to its end, and returns whether that has
-/// filled.
+/// Evicts under the number of a change, lets its load end, and returns whether the load has filled.
 async fn fills_after(number: &AtomicU64, cache: &Cache, gate: &Gate, evict: fn(&Cache)) -> bool {
     let number = number.load(Ordering::SeqCst);
     assert!(number > 0, "the other change came in between");

@@ -9,7 +9,7 @@ use tidings_cache::{Cache, Decoded, GetError, GetOptions, Outcome};
 
 use crate::kit::{Source, k, key};
 
-/// Counts its runs in the second.
+/// Returns a cache whose workers hold ports as numbers, and the count of its serializer's runs.
 fn ports(cache: &Cache) -> (Decoded<String, u16>, Arc<AtomicUsize>) {
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&runs);

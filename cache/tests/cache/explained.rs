@@ -149,7 +149,7 @@ async fn an_explanation_has_tags_purges_and_ends() {
     clock.advance(2 * SECOND);
     assert_eq!(cache.sweep_level2(Duration::ZERO), 1);
     assert_eq!(events(&cache, k())[0], Event::Expired);
-    // What was purged before a key was heard of is no part of its history.
+    // A purge before a key's first record is no part of its history.
     let new = key("new");
     cache.set(&new, Some(1_u8), GetOptions::default()).unwrap();
     assert_eq!(events(&cache, &new).len(), 1);

@@ -1,5 +1,5 @@
-//! ML25, G1: a load that began before an invalidation never fills, and who comes later does not
-//! join it.
+//! ML25, G1: a load that began before an invalidation never fills, and later callers do not join
+//! it.
 
 use std::sync::Arc;
 
@@ -129,8 +129,8 @@ async fn a_tag_overtakes_a_load_whose_tags_are_not_known_yet() {
         let old = ask("old", &gate);
         gate.reached().await;
         drop(cache.invalidate_tag("tag"));
-        // Comes after the invalidation: it may wait for the old load, but must not take what that
-        // gives.
+        // This caller comes after the invalidation: it may wait for the old load, but must not take
+        // its result.
         let late = ask("new", &gate);
         while cache.stats().joined == 0 {
             tokio::task::yield_now().await;
@@ -187,8 +187,8 @@ async fn a_call_after_an_invalidated_tag_does_not_get_the_error_of_an_earlier_lo
     .await;
 }
 
-// G2: a tag takes with it what carries it in every worker's L1, also what L2 has given up, and
-// nothing else.
+// G2: the invalidation of a tag takes its entries from every worker's L1, even those that L2 has
+// evicted, and no others.
 #[tokio::test]
 async fn a_tag_takes_its_entries_and_no_others() {
     let cache = Cache::builder().build().unwrap();

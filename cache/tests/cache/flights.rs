@@ -38,7 +38,7 @@ async fn a_load_that_began_since_the_change_goes_on() {
     assert!(cache.cached::<u8>(k()).unwrap().is_some());
 }
 
-/// A load that keeps a reference for as long as it is there, and stands at the gate.
+/// Makes a load that keeps a reference as long as it exists, and waits at the gate.
 fn holding(
     held: &Arc<()>,
     gate: &Gate,
@@ -73,7 +73,7 @@ async fn an_invalidation_ends_a_load_past_its_deadline() {
     }
 }
 
-// ML12: no one can have any use of it any more.
+// ML12: no caller can use its result any more.
 #[tokio::test]
 async fn a_load_that_was_voided_before_its_deadline_ends_there() {
     let (builder, clock) = timed();
@@ -139,7 +139,7 @@ async fn a_renewal_that_joins_a_load_reaches_what_l2_had_evicted() {
     let others = cache.clone();
     let filled = tokio::task::spawn_blocking(move || {
         for index in 0..2_000_u64 {
-            // Asked for often, or what was asked for would be kept before them.
+            // Read several times: otherwise L2 would rather keep the entry that was read.
             for _ in 0..4 {
                 let load = Source::default().give(Some(index));
                 let name = key(&index.to_string());
@@ -161,7 +161,7 @@ async fn a_renewal_that_joins_a_load_reaches_what_l2_had_evicted() {
     let first =
         tokio::task::spawn_blocking(move || other.get_blocking(k(), GetOptions::default(), load));
     gate.reached().await;
-    // From a thread without an L1 as well, or it would put what it is answered into the L1 at hand.
+    // From a thread without an L1 as well, or it would put its answer into this thread's L1.
     let (other, runtime) = (cache.clone(), tokio::runtime::Handle::current());
     let renewal = tokio::task::spawn_blocking(move || {
         let load = Source::default().give(Some(2_u64));

@@ -195,7 +195,7 @@ async fn later_callers_do_not_join_a_load_past_its_deadline() {
     let load = source.give(Some(2_u8));
     let value = cache.get(k(), GetOptions::default(), load).await.unwrap();
     assert_eq!(value.as_deref(), Some(&2));
-    // What the overdue load gives at last is older than what is there.
+    // The late result of the overdue load is older than the cached value.
     gates[2].open();
     while cache.stats().in_flight > 0 {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! The promises of the cache, through its public face.
+//! The promises of the cache, through its public interface.
 #![cfg(not(shuttle))]
 
 mod answers;

@@ -100,7 +100,7 @@ async fn a_name_keeps_its_settings() {
     );
 }
 
-/// A value that tells when it is dropped.
+/// A value that counts its drops.
 #[derive(Clone, Debug)]
 struct Tracked(Arc<AtomicUsize>);
 
@@ -164,8 +164,8 @@ async fn memory_is_given_back_when_the_thread_or_the_cache_ends() {
     assert_eq!(alive.load(Ordering::SeqCst), 0, "the cache has gone");
 }
 
-/// What a guard that was kept has left of an ended cache goes when the thread is attached to the
-/// next.
+/// What a kept guard has left of an ended cache is freed when the thread is attached to the next
+/// one.
 #[tokio::test]
 async fn a_thread_that_outlives_its_cache_gives_back_its_memory() {
     let alive = Arc::new(AtomicUsize::new(0));

@@ -56,7 +56,7 @@ async fn an_invalidation_acts_on_the_other_node_once_it_is_delivered() {
     }
 }
 
-/// Else a message would go round, and fill a cache with a value that no one there has read.
+/// Otherwise a message would circulate, and fill a cache with a value that no one there has read.
 #[tokio::test]
 async fn a_received_message_is_not_sent_on_and_fills_nothing() {
     for (name, take) in TAKES {
@@ -157,7 +157,7 @@ async fn a_lost_message_purges_every_cache_of_the_node_when_the_next_one_comes()
     for cache in [b, &other] {
         assert!(!holds(cache, k()) && !holds(cache, &key("unrelated")));
     }
-    // The last one is missed by asking, and once is enough.
+    // The loss of the last message is noticed by asking; asking once is enough.
     fill();
     drop(a.invalidate(k()));
     nodes.wire("a", "b").lose();
@@ -168,7 +168,8 @@ async fn a_lost_message_purges_every_cache_of_the_node_when_the_next_one_comes()
     assert!(holds(b, k()) && holds(&other, k()));
 }
 
-/// For the receiver it is the same as a loss, until the late one comes: that has been purged for.
+/// To the receiver this looks like a loss, until the late message comes, for which it has purged
+/// already.
 #[tokio::test]
 async fn a_message_that_overtakes_another_purges_and_the_late_one_evicts_nothing() {
     let nodes = two();
@@ -247,8 +248,8 @@ async fn a_handler_in_every_worker_of_every_node_costs_one_eviction_a_node() {
     assert_eq!(messages, [1, 0], "no message beyond the change itself");
 }
 
-/// What arrives acts whatever is being handled on the thread that carries it: its number is another
-/// node's affair.
+/// An invalidation that arrives acts whatever cause its thread runs under: its number belongs to
+/// another node.
 #[tokio::test]
 async fn what_arrives_during_the_handling_of_a_change_acts_all_the_same() {
     for (name, take) in TAKES {
@@ -278,7 +279,8 @@ async fn named_caches_of_the_same_name_belong_together() {
     assert!(!holds(&mine, k()) && holds(&others, k()) && holds(nodes.cache("b"), k()));
 }
 
-/// The type speaks of nodes: confirmed is what the others have applied, or have purged for.
+/// A receipt is confirmed once the other nodes have applied the invalidation, or have purged for
+/// it.
 #[tokio::test]
 async fn a_receipt_is_confirmed_when_the_others_have_applied_it_or_names_them() {
     let second = Duration::from_secs(1);

@@ -1,5 +1,5 @@
-//! Code of others that the cache runs: wakers, and the `Drop` of values. It may call back, and it
-//! may panic.
+//! User code that the cache runs: wakers, and the `Drop` of values. It may call back, and it may
+//! panic.
 
 use std::{
     cell::RefCell,
@@ -230,8 +230,8 @@ async fn a_value_that_meddles_as_it_is_dropped_locks_nothing_up() {
     }
 }
 
-/// What a thread drops at its very end, after its own variables of the cache's, may still
-/// invalidate: every key goes.
+/// A value that a thread drops at its very end, after the cache's thread-locals, may still
+/// invalidate: every key is evicted.
 #[test]
 fn a_drop_at_the_end_of_its_thread_invalidates() {
     /// Invalidates two keys when it is dropped, and sends whether that came back.

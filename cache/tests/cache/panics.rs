@@ -168,7 +168,7 @@ async fn settle(cache: &Cache) {
     }
 }
 
-/// Neither the key nor another is worse for it.
+/// Checks that neither the key nor another one is affected.
 async fn goes_on(cache: &Cache, touchy: &impl Fn(u8) -> Loaded<Touchy>, after: &str) {
     settle(cache).await;
     assert_eq!(cache.stats().waiting, 0, "{after}");

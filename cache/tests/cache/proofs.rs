@@ -309,8 +309,8 @@ async fn a_node_that_refuses_serves_what_asks_to_be_refreshed_and_joins_what_run
 }
 
 /// G6: nothing voids a load of a node that others may have given up, so a call that comes after a
-/// receipt was resolved makes a load of its own. G11: a node that only keeps nothing, because
-/// changes are not recorded, say, asks once for all of its callers.
+/// receipt was resolved makes a load of its own. G11: a node that merely keeps nothing, for example
+/// because changes are not recorded, loads once for all of its callers.
 #[tokio::test]
 async fn a_load_that_is_not_kept_is_joined_unless_the_node_was_given_up() {
     for (is_proven, is_given_up) in [(true, false), (false, false), (true, true), (false, true)] {
@@ -380,7 +380,7 @@ async fn callers_that_may_not_join_a_load_wait_for_it_and_share_the_next() {
     assert_eq!(after.loads(), 1);
 }
 
-/// Nor do they wait longer than for its time.
+/// Nor do they wait once it is overdue.
 #[tokio::test]
 async fn callers_that_wait_for_a_load_that_is_overdue_begin_one() {
     let (cache, clock, prover) = node(|builder| builder.deadline(4 * SECOND));

@@ -25,7 +25,7 @@ fn patient(build: impl FnOnce(CacheBuilder) -> CacheBuilder) -> (Cache, ManualCl
     (cache, clock)
 }
 
-/// Starts a renewal that has read `value` and waits at the gate to say so.
+/// Starts a renewal that has read `value`, and waits at the gate before it returns.
 async fn renew(cache: &Cache, gate: &Gate, value: Loaded<u8>) -> JoinHandle<Got> {
     let (cache, load) = (cache.clone(), Source::default().behind(gate, value));
     let renewal = tokio::spawn(async move { cache.renew(k(), GetOptions::default(), load).await });
@@ -41,7 +41,8 @@ async fn get(cache: &Cache, gate: &Gate, value: u8, options: GetOptions) -> Join
     caller
 }
 
-/// Makes a caller join the renewal in progress, who therefore has time left when that is late.
+/// Makes a caller join the renewal in progress. It comes later, so it has time left when the
+/// renewal is late.
 async fn join(cache: &Cache) -> JoinHandle<Got> {
     let (joined, source) = (cache.stats().joined, Source::default());
     let caller = {

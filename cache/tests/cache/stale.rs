@@ -1,4 +1,4 @@
-//! Serving stale on error, and loading again before the time.
+//! Serving expired values after an error, and refreshing values before they expire.
 
 use std::time::Duration;
 

@@ -68,7 +68,7 @@ async fn no_ttl_goes_beyond_the_bound_and_a_shorter_one_stays() {
     assert_eq!(set(Loaded::new(1), wider), Some(30 * SECOND));
     let none = plain().no_max_staleness();
     assert_eq!(set(Loaded::new(1), none), Some(60 * SECOND));
-    // A load that takes longer than the bound answers, and is not served to anybody later.
+    // A load that takes longer than the bound answers its caller, and is not served afterwards.
     let gate = Gate::new();
     let options = plain().no_deadline();
     let load = Source::default().behind(&gate, Some(2_u8));
@@ -170,7 +170,7 @@ fn under_a_ceiling() -> (Vec<Cache>, ManualClock) {
     (std::iter::once(cache).chain(named).collect(), clock)
 }
 
-/// G5, G6: nothing that a cache or a call says is served for longer than the node promises.
+/// G5, G6: whatever a cache or a call sets, nothing is served for longer than the node promises.
 #[tokio::test]
 async fn no_cache_and_no_call_goes_beyond_the_ceiling_of_the_node() {
     let (caches, clock) = under_a_ceiling();

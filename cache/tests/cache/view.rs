@@ -68,7 +68,7 @@ async fn what_was_loaded_once_is_held_by_this_thread() {
     assert_eq!(cache.thread_stats()[0].l1_entries, 1);
 }
 
-/// Whatever knows the text ends the entry, which knows only the parts.
+/// An invalidation by text removes the entry, which knows only the parts.
 #[tokio::test]
 async fn an_invalidation_by_text_ends_the_entry() {
     let cache = cache();

@@ -51,7 +51,7 @@ async fn the_table_goes_with_the_threads_guard() {
     assert!(view.peek("a").is_none());
 }
 
-/// What the closure of `with` does is its own affair.
+/// What the closure of `with` does harms nothing else.
 #[tokio::test]
 async fn a_closure_that_uses_the_cache_or_panics_harms_nothing() {
     let cache = cache();
@@ -142,7 +142,7 @@ async fn the_tables_of_all_views_share_the_bound() {
             assert!(held() <= 100);
         }
     }
-    // The fullest gives up first, so each has a part of it.
+    // The fullest table evicts first, so each view keeps a part.
     for view in &views {
         let held = (0..200).filter(|&key| view.peek(key).is_some()).count();
         assert!((15..=25).contains(&held), "{held}");

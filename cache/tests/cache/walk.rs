@@ -149,7 +149,7 @@ fn tagged(value: Option<u64>, tag: Option<usize>) -> Loaded<u64> {
 }
 
 impl Walk {
-    /// To be called in a tokio runtime.
+    /// Must be called in a tokio runtime.
     pub(crate) fn new() -> Self {
         let clock = ManualClock::new();
         let builder = Cache::builder()
@@ -169,7 +169,7 @@ impl Walk {
         }
     }
 
-    /// Takes every step, and then everything away.
+    /// Applies every operation, and then empties the cache.
     pub(crate) async fn walk(mut self, operations: impl IntoIterator<Item = Operation>) {
         for operation in operations {
             self.step(operation).await;
@@ -180,8 +180,8 @@ impl Walk {
         assert!(self.cache.probe::<u64>(&name(0)).unwrap().is_none());
     }
 
-    /// Runs a handler under the last cause, if there was one. Gives how many fills there had been:
-    /// later ones stay.
+    /// Runs a handler under the last cause, if there was one. Returns the number of fills before
+    /// the cause: later ones stay.
     fn handle(&self, handler: impl Fn(&Cache)) -> u64 {
         let Some((cause, since)) = self.cause else {
             return 0; // before the first fill: all stay
@@ -333,7 +333,7 @@ impl Walk {
         self.check();
     }
 
-    /// What probe shows is what the model holds, and the counts agree.
+    /// Checks that probes show what the model holds, and that the counts agree.
     fn check(&self) {
         for key in 0..KEYS {
             let probed = self.cache.probe::<u64>(&name(key)).unwrap();
