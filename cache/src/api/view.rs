@@ -188,6 +188,23 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
     /// # Errors
     ///
     /// When an option is refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_cache::{Cache, GetOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let short = GetOptions::default().ttl(Duration::from_secs(5));
+    /// let tokens = cache.view::<String>("tokens")?.with_options(short)?;
+    /// tokens.set("abcd", Some("alice".to_owned()))?;
+    ///
+    /// let probe = cache.probe::<String>(&tokens.key("abcd"))?.expect("it is cached");
+    /// assert!(probe.remaining.is_some_and(|left| left <= Duration::from_secs(5)));
+    /// # Ok(()) }
+    /// ```
     pub fn with_options(self, options: GetOptions) -> Result<Self, OptionError> {
         options.check(&self.engine.named.settings.terms)?;
         Ok(Self { options, ..self })
@@ -199,6 +216,19 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
     /// # Errors
     ///
     /// When the name has too many kinds of keys.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::Cache;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let stocks = cache.view::<u32>("stocks")?.primary()?;
+    /// assert_eq!(stocks.key(7_i64).as_str(), "stocks@7");
+    /// assert_eq!(stocks.key(("north", 7_i64)).as_str(), "stocks@:north:7");
+    /// # Ok(()) }
+    /// ```
     pub fn primary(&self) -> Result<Self, ViewError> {
         self.selecting(Selector::Primary)
     }
@@ -209,6 +239,22 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
     /// # Errors
     ///
     /// When the name has too many kinds of keys.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::Cache;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let users = cache.view::<String>("users")?;
+    /// let by_email = users.by(&["email"])?;
+    /// by_email.set("a@b.c", Some("alice".to_owned()))?;
+    /// assert_eq!(by_email.key("a@b.c").as_str(), "users@email:a%40b.c");
+    /// // Another kind of key is another entry.
+    /// assert!(cache.probe::<String>(&users.key("a@b.c"))?.is_none());
+    /// # Ok(()) }
+    /// ```
     pub fn by(&self, fields: &[&str]) -> Result<Self, ViewError> {
         let fields = fields.iter().map(|&field| field.into()).collect();
         self.selecting(Selector::Fields(fields))
@@ -232,6 +278,21 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
     /// # Errors
     ///
     /// When there are too many views.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::Cache;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let rows = cache.view::<String>("ports")?; // rows hold a port as text
+    /// let ports = rows.decoded(|text: &String| Ok(text.parse::<u16>()?))?;
+    /// let load = || async { Ok::<_, std::io::Error>(Some("80".to_owned())) };
+    /// assert_eq!(ports.get("http", load).await?.as_deref(), Some(&80));
+    /// # Ok(()) }
+    /// ```
     pub fn decoded<X: Any + Send + Sync>(
         &self,
         l1_serializer: impl Fn(&V) -> Result<X, BoxError> + Send + Sync + 'static,
@@ -258,7 +319,23 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         Cache(self.engine.clone())
     }
 
-    /// Returns the key that the parts make.
+    /// Returns the key that the parts make, for calls of the cache that take a key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::Cache;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let quotas = cache.view::<u32>("quotas")?;
+    /// quotas.set(("alice", 7_i64), Some(100))?;
+    ///
+    /// let key = quotas.key(("alice", 7_i64));
+    /// assert_eq!(key.as_str(), "quotas:alice:7");
+    /// assert!(cache.probe::<u32>(&key)?.is_some());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn key<P: Parts>(&self, parts: P) -> CacheKey {
         let mut key = match &self.selector {

@@ -37,6 +37,26 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
     /// # Cancel safety
     ///
     /// A load that was started goes on, and later callers join it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::Cache;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let owners = cache.view::<String>("api-keys")?;
+    /// let load = || async { Ok::<_, std::io::Error>(Some("alice".to_owned())) };
+    /// let owner = owners.get("abcd", load).await?;
+    /// assert_eq!(owner.as_deref().map(String::as_str), Some("alice"));
+    ///
+    /// // A key without a row is cached as an absence.
+    /// let none = || async { Ok::<_, std::io::Error>(None) };
+    /// assert!(owners.get("wxyz", none).await?.is_none());
+    /// assert!(owners.peek("wxyz").is_some_and(|absent| absent.is_none()));
+    /// # Ok(()) }
+    /// ```
     #[inline]
     pub async fn get<P, L>(&self, parts: P, load: L) -> Result<Option<Arc<W>>, GetError>
     where
@@ -68,6 +88,28 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
     /// # Cancel safety
     ///
     /// See [`get`](Self::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::Cache;
+    /// use uuid::Uuid;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let users = cache.view::<String>("users")?.primary()?;
+    /// let path = "00000000-0000-0000-0000-000000000007"; // of a request
+    /// // Called on a miss only: a hit does not parse the text.
+    /// let key = |path: &&str| users.key(path.parse().unwrap_or(Uuid::nil()));
+    /// let load = || async { Ok::<_, std::io::Error>(Some("alice".to_owned())) };
+    ///
+    /// let user = users.get_under(path, key, load).await?;
+    /// assert_eq!(user.as_deref().map(String::as_str), Some("alice"));
+    /// users.invalidate(Uuid::from_u128(7)); // ends the entry of the text too
+    /// assert!(users.peek(path).is_none());
+    /// # Ok(()) }
+    /// ```
     #[inline]
     pub async fn get_under<P, L>(
         &self,
@@ -93,6 +135,24 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
 
     /// Returns the value that this thread's L1 holds, or `Some(None)` for a cached absence. Does
     /// not look in L2, and loads nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::Cache;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let owners = cache.view::<String>("api-keys")?;
+    /// assert!(owners.peek("abcd").is_none()); // nothing is known
+    ///
+    /// let load = || async { Ok::<_, std::io::Error>(Some("alice".to_owned())) };
+    /// owners.get("abcd", load).await?;
+    /// let owner = owners.peek("abcd").flatten();
+    /// assert_eq!(owner.as_deref().map(String::as_str), Some("alice"));
+    /// # Ok(()) }
+    /// ```
     #[inline]
     #[must_use]
     pub fn peek<P: Parts>(&self, parts: P) -> Option<Option<Arc<W>>> {
@@ -104,6 +164,24 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
     /// absence; without an entry the closure does not run.
     ///
     /// Keep the closure short, and do not use the cache in it: such calls skip L1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::Cache;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let owners = cache.view::<String>("api-keys")?;
+    /// let load = || async { Ok::<_, std::io::Error>(Some("alice".to_owned())) };
+    /// owners.get("abcd", load).await?;
+    ///
+    /// let length = owners.with("abcd", |owner| owner.map(String::len));
+    /// assert_eq!(length, Some(Some(5)));
+    /// assert_eq!(owners.with("wxyz", |_| ()), None); // no entry, no call
+    /// # Ok(()) }
+    /// ```
     #[inline]
     pub fn with<P: Parts, R>(&self, parts: P, run: impl FnOnce(Option<&W>) -> R) -> Option<R> {
         if self.options.bounds_staleness() {
@@ -127,7 +205,22 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
     ///
     /// # Errors
     ///
-    /// When the key holds a value of another type; then nothing was changed.
+    /// See [`SetError`]. A value that is too large to keep, or whose size is unknown, still removes
+    /// the previous value. After any other error nothing has changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::Cache;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let flags = cache.view::<bool>("flags")?;
+    /// flags.set("beta", Some(true))?;
+    /// flags.set("alpha", None)?; // an absence
+    /// assert_eq!(cache.len(), 2);
+    /// # Ok(()) }
+    /// ```
     pub fn set<P: Parts>(&self, parts: P, value: impl Into<Loaded<V>>) -> Result<(), SetError> {
         let key = self.key(parts);
         self.engine.set(&key, value.into(), &self.options)
@@ -135,6 +228,24 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
 
     /// Declares that the value of a key has changed; see
     /// [`Cache::invalidate`](crate::Cache::invalidate).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_cache::Cache;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let flags = cache.view::<bool>("flags")?;
+    /// flags.set("beta", Some(true))?;
+    ///
+    /// let receipt = flags.invalidate("beta");
+    /// assert!(cache.is_empty());
+    /// receipt.confirmed(Duration::from_secs(1)).await?; // by the other nodes, if there are any
+    /// # Ok(()) }
+    /// ```
     pub fn invalidate<P: Parts>(&self, parts: P) -> Receipt {
         self.cache().invalidate(&self.key(parts))
     }
