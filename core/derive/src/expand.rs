@@ -14,23 +14,23 @@ use crate::{
 
 pub(crate) fn expand(entity: &Entity) -> TokenStream {
     let (ident, name) = (&entity.ident, &entity.name);
-    let home = &entity.home;
-    let home = quote!(#home::derive);
+    let krate = &entity.krate;
+    let krate = quote!(#krate::derive);
     let (id_ty, id) = id(entity);
     let id_names = entity.primary_key.iter().map(|it| &entity.fields[*it].name);
-    let schema = schema(entity, &home);
+    let schema = schema(entity, &krate);
     let idents: Vec<_> = entity.fields.iter().map(|field| &field.ident).collect();
     let indices = 0..idents.len();
     quote! {
         #[automatically_derived]
-        impl #home::Entity for #ident {
+        impl #krate::Entity for #ident {
             type Id = #id_ty;
 
             const NAME: &'static str = #name;
             const PRIMARY_KEY: &'static [&'static str] = &[#(#id_names),*];
 
-            fn schema() -> &'static #home::Schema {
-                static SCHEMA: #home::OnceLock<#home::Schema> = #home::OnceLock::new();
+            fn schema() -> &'static #krate::Schema {
+                static SCHEMA: #krate::OnceLock<#krate::Schema> = #krate::OnceLock::new();
                 SCHEMA.get_or_init(|| #schema)
             }
 
@@ -38,12 +38,12 @@ pub(crate) fn expand(entity: &Entity) -> TokenStream {
                 #id
             }
 
-            fn to_row(&self) -> #home::Row {
-                #home::Row(::std::vec![#(#home::FieldValue::to_value(&self.#idents)),*])
+            fn to_row(&self) -> #krate::Row {
+                #krate::Row(::std::vec![#(#krate::FieldValue::to_value(&self.#idents)),*])
             }
 
-            fn from_row(mut row: #home::Row) -> ::core::result::Result<Self, #home::RowError> {
-                let schema = <Self as #home::Entity>::schema();
+            fn from_row(mut row: #krate::Row) -> ::core::result::Result<Self, #krate::RowError> {
+                let schema = <Self as #krate::Entity>::schema();
                 ::core::result::Result::Ok(Self {
                     #(#idents: row.take(#indices, schema)?,)*
                 })
@@ -71,16 +71,16 @@ fn id(entity: &Entity) -> (TokenStream, TokenStream) {
     }
 }
 
-fn schema(entity: &Entity, home: &TokenStream) -> TokenStream {
+fn schema(entity: &Entity, krate: &TokenStream) -> TokenStream {
     let (name, on_struct) = (&entity.name, &entity.on_struct);
-    let fields = entity.fields.iter().map(|field| self::field(field, home));
+    let fields = entity.fields.iter().map(|field| self::field(field, krate));
     let endpoint_key = on_struct.endpoint_key.iter();
     let cache_key = on_struct.cache_keys.iter().map(|names| list(names));
     let unique = on_struct.unique.iter().map(|names| list(names));
     let at_least_one_of = on_struct.at_least_one_of.iter().map(|names| list(names));
     let checks = on_struct.checks.iter().map(|(name, path)| {
         quote! {
-            .check(#name, |row| match <Self as #home::Entity>::from_row(::core::clone::Clone::clone(row)) {
+            .check(#name, |row| match <Self as #krate::Entity>::from_row(::core::clone::Clone::clone(row)) {
                 ::core::result::Result::Ok(entity) => #path(&entity),
                 // A row that does not fit the struct has been refused before.
                 ::core::result::Result::Err(_) => ::core::result::Result::Ok(()),
@@ -96,7 +96,7 @@ fn schema(entity: &Entity, home: &TokenStream) -> TokenStream {
         quote!(#name, #nested)
     });
     quote! {
-        #home::Schema::builder(#name)
+        #krate::Schema::builder(#name)
             #(.field(#fields))*
             #(.endpoint_key(#endpoint_key))*
             #(.cache_key(#cache_key))*
@@ -112,7 +112,7 @@ fn list(names: &[LitStr]) -> TokenStream {
     quote!(&[#(#names),*])
 }
 
-fn field(field: &Field, home: &TokenStream) -> TokenStream {
+fn field(field: &Field, krate: &TokenStream) -> TokenStream {
     let (name, ty) = (&field.name, &field.ty);
     let primary_key = field.primary_key.as_ref().map(|_| quote!(.primary_key()));
     let unique = field.unique.as_ref().map(|_| quote!(.unique()));
@@ -137,9 +137,9 @@ fn field(field: &Field, home: &TokenStream) -> TokenStream {
             Auto::UpdateTime => quote!(UpdateTime),
             Auto::Version => quote!(Version),
         };
-        quote!(.auto(#home::Auto::#auto))
+        quote!(.auto(#krate::Auto::#auto))
     });
-    let foreign = match &field.look.shape {
+    let foreign = match &field.field_type.shape {
         Shape::Ref(target) if field.foreign.is_some() => {
             let on_delete = match field.on_delete {
                 Some((OnDelete::Cascade, _)) => quote!(Cascade),
@@ -147,12 +147,12 @@ fn field(field: &Field, home: &TokenStream) -> TokenStream {
                 Some((OnDelete::Restrict, _)) | None => quote!(Restrict),
             };
             let evict = field.on_update.is_some();
-            Some(quote!(.foreign::<#target>(#home::OnDelete::#on_delete, #evict)))
+            Some(quote!(.foreign::<#target>(#krate::OnDelete::#on_delete, #evict)))
         }
         _ => None,
     };
     quote! {
-        #home::Field::of::<#ty>(#name) #primary_key #unique #required #auto #foreign
+        #krate::Field::of::<#ty>(#name) #primary_key #unique #required #auto #foreign
             #default #immutable #secret #expires #length #pattern #one_of
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     faults::Faults,
     names::is_identifier,
     serde_names,
-    shape::{Look, Shape},
+    shape::{FieldType, Shape},
 };
 
 /// One field, its attributes each with the tokens that gave it.
@@ -15,7 +15,7 @@ pub(crate) struct Field {
     pub(crate) ident: syn::Ident,
     pub(crate) name: String,
     pub(crate) ty: Type,
-    pub(crate) look: Look,
+    pub(crate) field_type: FieldType,
     pub(crate) primary_key: Option<Meta>,
     /// Whether other fields make the primary key with it.
     pub(crate) shares_key: bool,
@@ -58,7 +58,7 @@ impl Field {
             ident: ident.clone(),
             name: ident.unraw().to_string(),
             ty: field.ty.clone(),
-            look: Look::at(&field.ty),
+            field_type: FieldType::of(&field.ty),
             primary_key: None,
             shares_key: false,
             unique: None,
@@ -156,7 +156,7 @@ impl Field {
             );
         }
 
-        if self.look.twice_optional {
+        if self.field_type.twice_optional {
             faults.add(
                 &self.ty,
                 "an `Option` of an `Option`: a field is absent in one way only",
@@ -171,7 +171,8 @@ impl Field {
 
     fn check_rules(&self, faults: &mut Faults) {
         use Shape::{Other, Ref, Text, Uuid};
-        if let (Some(item), Text | Uuid | Other | Ref(_)) = (&self.expires, &self.look.shape) {
+        if let (Some(item), Text | Uuid | Other | Ref(_)) = (&self.expires, &self.field_type.shape)
+        {
             faults.add(
                 item,
                 "`expires` needs a field of type `Timestamp` or `Option<Timestamp>`",
@@ -200,7 +201,7 @@ impl Field {
             return;
         };
 
-        if self.look.optional {
+        if self.field_type.optional {
             faults.add(
                 &self.ty,
                 "the primary key cannot be an `Option`: every row has one",
@@ -225,7 +226,7 @@ impl Field {
     fn check_auto(&self, faults: &mut Faults) {
         use Shape::{Other, Ref, Text, Timestamp, Uuid};
 
-        match (&self.auto, &self.look.shape) {
+        match (&self.auto, &self.field_type.shape) {
             (Some((Auto::Random, item)), Timestamp) => faults.add(
                 item,
                 "`auto` makes a `Uuid` or a `String`; for a time say `auto_create_time` or `auto_update_time`",
@@ -240,7 +241,7 @@ impl Field {
             (Some((Auto::Version, item)), Text | Uuid | Timestamp | Ref(_)) => {
                 faults.add(item, "`version` needs a field of type `i64`");
             }
-            (Some((Auto::Version, item)), Other) if self.look.optional => {
+            (Some((Auto::Version, item)), Other) if self.field_type.optional => {
                 faults.add(item, "every row has a version: `version` needs a field of type `i64`");
             }
             _ => {}
@@ -248,7 +249,7 @@ impl Field {
     }
 
     fn check_foreign(&self, faults: &mut Faults) {
-        let reference = matches!(self.look.shape, Shape::Ref(_));
+        let reference = matches!(self.field_type.shape, Shape::Ref(_));
         match &self.foreign {
             Some(_) if !reference => faults.add(
                 &self.ty,
@@ -273,7 +274,7 @@ impl Field {
         }
 
         if let Some((OnDelete::SetNull, item)) = &self.on_delete {
-            if reference && !self.look.optional {
+            if reference && !self.field_type.optional {
                 faults.add(
                     item,
                     "`set_null` needs a field that can be cleared: `Option<Ref<X>>`",

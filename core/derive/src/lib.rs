@@ -22,7 +22,7 @@ mod attributes;
 mod serde_names;
 
 // Where the names of Tidings are.
-mod home;
+mod crate_path;
 
 // What a field's type looks like.
 mod shape;

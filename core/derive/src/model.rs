@@ -5,13 +5,13 @@ use quote::ToTokens;
 use syn::{Data, DeriveInput, Fields, LitStr};
 
 use crate::{
-    attributes, check, faults::Faults, field::Field, home, on_struct::OnStruct, serde_names,
+    attributes, check, crate_path, faults::Faults, field::Field, on_struct::OnStruct, serde_names,
 };
 
 /// An entity, as far as it could be read.
 pub(crate) struct Entity {
     pub(crate) ident: syn::Ident,
-    pub(crate) home: TokenStream,
+    pub(crate) krate: TokenStream,
     pub(crate) name: LitStr,
     /// Which fields are the primary key together; one at least.
     pub(crate) primary_key: Vec<usize>,
@@ -47,8 +47,8 @@ impl Entity {
             );
         }
 
-        let home = on_struct.home.clone().or_else(|| {
-            home::find()
+        let krate = on_struct.krate.clone().or_else(|| {
+            crate_path::find()
                 .map_err(|message| faults.add(&input.ident, message))
                 .ok()
         });
@@ -64,7 +64,7 @@ impl Entity {
         let name = on_struct.name.clone();
         Some(Self {
             ident: input.ident.clone(),
-            home: home?,
+            krate: krate?,
             name: name.unwrap_or_else(|| LitStr::new("", input.ident.span())),
             primary_key: primary_key?,
             on_struct,

@@ -21,7 +21,7 @@ pub(crate) struct OnStruct {
     /// The functions that check a whole row, each with its name.
     pub(crate) checks: Vec<(LitStr, syn::Path)>,
     pub(crate) admin_api: Option<AdminApi>,
-    pub(crate) home: Option<TokenStream>,
+    pub(crate) krate: Option<TokenStream>,
     /// Whether a name was given, even a faulty one.
     pub(crate) named: bool,
 }
@@ -83,12 +83,12 @@ impl OnStruct {
                 attributes::set(&mut self.admin_api, api, item, faults);
             }
             "crate" => {
-                let home = attributes::text(item, faults).and_then(|path| {
+                let krate = attributes::text(item, faults).and_then(|path| {
                     let parsed = path.parse_with(syn::Path::parse_mod_style);
                     parsed.map_err(|error| faults.push(error)).ok()
                 });
-                let home = home.map(ToTokens::into_token_stream);
-                attributes::set(&mut self.home, home, item, faults);
+                let krate = krate.map(ToTokens::into_token_stream);
+                attributes::set(&mut self.krate, krate, item, faults);
             }
             other => unreachable!("`{other}` is in ON_STRUCT and is not read"),
         }

@@ -19,7 +19,7 @@ pub(crate) enum Shape {
 }
 
 /// A type, less its `Option`.
-pub(crate) struct Look {
+pub(crate) struct FieldType {
     /// Whether it is an `Option`.
     pub(crate) optional: bool,
     /// Whether it is an `Option` of an `Option`.
@@ -28,8 +28,8 @@ pub(crate) struct Look {
     pub(crate) shape: Shape,
 }
 
-impl Look {
-    pub(crate) fn at(ty: &Type) -> Self {
+impl FieldType {
+    pub(crate) fn of(ty: &Type) -> Self {
         let inner = argument(ty, "Option");
         Self {
             optional: inner.is_some(),

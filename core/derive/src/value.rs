@@ -10,7 +10,7 @@ use syn::{
     ext::IdentExt, punctuated::Punctuated,
 };
 
-use crate::{faults::Faults, home};
+use crate::{crate_path, faults::Faults};
 
 /// Writes the implementation, as far as the type can have one.
 pub(crate) fn derive(input: &DeriveInput, faults: &mut Faults) -> Option<TokenStream> {
@@ -18,19 +18,19 @@ pub(crate) fn derive(input: &DeriveInput, faults: &mut Faults) -> Option<TokenSt
         faults.add(&input.generics, "a field's type has no type parameters");
         return None;
     }
-    let home = home::find();
-    let home = home.map_err(|message| faults.add(&input.ident, message));
-    let home = home.ok()?;
-    let home = quote!(#home::derive);
+    let krate = crate_path::find();
+    let krate = krate.map_err(|message| faults.add(&input.ident, message));
+    let krate = krate.ok()?;
+    let krate = quote!(#krate::derive);
 
     match &input.data {
-        Data::Enum(data) => of_enum(input, data, &home, faults),
+        Data::Enum(data) => of_enum(input, data, &krate, faults),
         Data::Struct(data) => match &data.fields {
             Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
                 let inner = &fields.unnamed[0];
                 serde(&input.attrs, &["transparent"], faults);
                 serde(&inner.attrs, &[], faults);
-                Some(of_newtype(input, &inner.ty, &home))
+                Some(of_newtype(input, &inner.ty, &krate))
             }
             _ => {
                 faults.add(
@@ -47,31 +47,31 @@ pub(crate) fn derive(input: &DeriveInput, faults: &mut Faults) -> Option<TokenSt
     }
 }
 
-fn of_newtype(input: &DeriveInput, inner: &syn::Type, home: &TokenStream) -> TokenStream {
+fn of_newtype(input: &DeriveInput, inner: &syn::Type, krate: &TokenStream) -> TokenStream {
     let ident = &input.ident;
     quote! {
         #[automatically_derived]
-        impl #home::FieldValue for #ident {
-            const KIND: #home::FieldKind = <#inner as #home::FieldValue>::KIND;
-            const OPTIONAL: bool = <#inner as #home::FieldValue>::OPTIONAL;
+        impl #krate::FieldValue for #ident {
+            const KIND: #krate::FieldKind = <#inner as #krate::FieldValue>::KIND;
+            const OPTIONAL: bool = <#inner as #krate::FieldValue>::OPTIONAL;
             const RANGE: ::core::option::Option<::core::ops::RangeInclusive<i64>> =
-                <#inner as #home::FieldValue>::RANGE;
-            const VALUES: &'static [&'static str] = <#inner as #home::FieldValue>::VALUES;
-            const FITS: ::core::option::Option<#home::Fit> = <#inner as #home::FieldValue>::FITS;
+                <#inner as #krate::FieldValue>::RANGE;
+            const VALUES: &'static [&'static str] = <#inner as #krate::FieldValue>::VALUES;
+            const FITS: ::core::option::Option<#krate::Fit> = <#inner as #krate::FieldValue>::FITS;
 
-            fn to_value(&self) -> #home::Value {
-                #home::FieldValue::to_value(&self.0)
+            fn to_value(&self) -> #krate::Value {
+                #krate::FieldValue::to_value(&self.0)
             }
 
-            fn from_value(value: #home::Value) -> ::core::option::Option<Self> {
-                <#inner as #home::FieldValue>::from_value(value).map(Self)
+            fn from_value(value: #krate::Value) -> ::core::option::Option<Self> {
+                <#inner as #krate::FieldValue>::from_value(value).map(Self)
             }
         }
 
         #[automatically_derived]
-        impl #home::KeyPart for #ident {
-            fn write(&self, key: &mut #home::KeyBuilder) {
-                #home::KeyPart::write(&#home::FieldValue::to_value(self), key);
+        impl #krate::KeyPart for #ident {
+            fn write(&self, key: &mut #krate::KeyBuilder) {
+                #krate::KeyPart::write(&#krate::FieldValue::to_value(self), key);
             }
         }
     }
@@ -80,7 +80,7 @@ fn of_newtype(input: &DeriveInput, inner: &syn::Type, home: &TokenStream) -> Tok
 fn of_enum(
     input: &DeriveInput,
     data: &DataEnum,
-    home: &TokenStream,
+    krate: &TokenStream,
     faults: &mut Faults,
 ) -> Option<TokenStream> {
     let rule = serde(&input.attrs, &["rename_all"], faults);
@@ -132,19 +132,19 @@ fn of_enum(
     let ident = &input.ident;
     Some(quote! {
         #[automatically_derived]
-        impl #home::FieldValue for #ident {
-            const KIND: #home::FieldKind = #home::FieldKind::Text;
+        impl #krate::FieldValue for #ident {
+            const KIND: #krate::FieldKind = #krate::FieldKind::Text;
             const VALUES: &'static [&'static str] = &[#(#texts),*];
 
-            fn to_value(&self) -> #home::Value {
+            fn to_value(&self) -> #krate::Value {
                 let text = match self {
                     #(Self::#idents => #texts,)*
                 };
-                #home::Value::Text(::std::string::ToString::to_string(text))
+                #krate::Value::Text(::std::string::ToString::to_string(text))
             }
 
-            fn from_value(value: #home::Value) -> ::core::option::Option<Self> {
-                let #home::Value::Text(text) = value else {
+            fn from_value(value: #krate::Value) -> ::core::option::Option<Self> {
+                let #krate::Value::Text(text) = value else {
                     return ::core::option::Option::None;
                 };
                 match text.as_str() {
@@ -155,9 +155,9 @@ fn of_enum(
         }
 
         #[automatically_derived]
-        impl #home::KeyPart for #ident {
-            fn write(&self, key: &mut #home::KeyBuilder) {
-                #home::KeyPart::write(&#home::FieldValue::to_value(self), key);
+        impl #krate::KeyPart for #ident {
+            fn write(&self, key: &mut #krate::KeyBuilder) {
+                #krate::KeyPart::write(&#krate::FieldValue::to_value(self), key);
             }
         }
     })
