@@ -21,7 +21,7 @@ use crate::{
     error::RegisterError,
     event::{
         dynamic::DynamicEvent,
-        handler::{Entry, HandlerInfo, Mortal, Outcome, OwnerGone},
+        handler::{AnyHandler, Entry, HandlerInfo, Outcome, OwnerGone},
         label,
         name::Pattern,
         payload::Event,
@@ -29,7 +29,7 @@ use crate::{
     hub::Hub,
     route::{
         registry::DynamicFn,
-        run::{InlineFn, Scene},
+        run::{HandlerContext, InlineFn},
     },
 };
 
@@ -204,12 +204,12 @@ impl<'a> Listen<'a> {
         if self.owner.is_none() {
             // Most handlers have no owner to look for: their call is the closure's, and nothing
             // else.
-            let call = move |payload: &T, _: &Scene<'_>| handler(payload).into_result();
+            let call = move |payload: &T, _: &HandlerContext<'_>| handler(payload).into_result();
             return Ok(self.add(resolved, info, call));
         }
 
         let removal = Removal::new(self.bus, &info, self.owner.clone());
-        let call = move |payload: &T, _: &Scene<'_>| {
+        let call = move |payload: &T, _: &HandlerContext<'_>| {
             let _owner = removal.owner()?;
             handler(payload).into_result()
         };
@@ -220,7 +220,7 @@ impl<'a> Listen<'a> {
         &self,
         resolved: Vec<(Pattern, Arc<ChannelCore<T>>)>,
         info: Arc<HandlerInfo>,
-        call: impl Fn(&T, &Scene<'_>) -> Result<(), BoxError> + Send + Sync + 'static,
+        call: impl Fn(&T, &HandlerContext<'_>) -> Result<(), BoxError> + Send + Sync + 'static,
     ) -> Registration {
         let entry = Arc::new(Entry::new(Arc::clone(&info), Box::new(call) as InlineFn<T>));
         self.bus.hub().registry().describe(info, None);
@@ -282,14 +282,14 @@ impl<'a> Listen<'a> {
 
 /// A typed inline handler and the channels that have it.
 struct Typed {
-    handler: Arc<dyn Mortal + Send + Sync>,
+    handler: Arc<dyn AnyHandler + Send + Sync>,
     channels: Vec<Arc<dyn AnyChannel>>,
     bus: Weak<Bus>,
 }
 
 impl Remove for Typed {
     fn remove(self: Box<Self>) {
-        self.handler.kill();
+        self.handler.end();
 
         let serial = self.handler.info().serial;
         for channel in &self.channels {
@@ -307,13 +307,13 @@ impl Remove for Typed {
 
 /// A handler of any type of event, which is in the registry's patterns.
 struct Untyped {
-    handler: Arc<dyn Mortal + Send + Sync>,
+    handler: Arc<dyn AnyHandler + Send + Sync>,
     bus: Weak<Bus>,
 }
 
 impl Remove for Untyped {
     fn remove(self: Box<Self>) {
-        self.handler.kill();
+        self.handler.end();
         if let Some(bus) = self.bus.upgrade() {
             bus.forget_dynamic(self.handler.info());
         }

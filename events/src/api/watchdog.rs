@@ -17,7 +17,7 @@ use crate::{
     api::bus::WorkerEvents,
     channel::alive::BusAlive,
     isolate::quietly,
-    route::registry::Described,
+    route::registry::RegisteredHandler,
     thread::record::{Call, ThreadRecord},
 };
 
@@ -43,11 +43,11 @@ pub struct Watchdog {
     alive: Weak<BusAlive>,
     limit: Duration,
     /// By thread: the address of its record.
-    seen: HashMap<usize, Sighting>,
+    seen: HashMap<usize, Observation>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Sighting {
+struct Observation {
     call: Call,
     since: Tick,
     reported: bool,
@@ -130,14 +130,14 @@ impl Watchdog {
                 continue; // idle, or another bus's
             };
             let place = Arc::as_ptr(&thread).addr();
-            let mut sighting = self.sighting(place, call, now);
+            let mut observation = self.observation(place, call, now);
 
-            let running_for = now.since(sighting.since);
-            if running_for >= self.limit && !sighting.reported {
-                sighting.reported = true;
+            let running_for = now.since(observation.since);
+            if running_for >= self.limit && !observation.reported {
+                observation.reported = true;
                 slow.push(SlowHandler::new(&handler, running_for));
             }
-            running.insert(place, sighting);
+            running.insert(place, observation);
         }
         self.seen = running;
 
@@ -148,10 +148,10 @@ impl Watchdog {
     }
 
     /// Returns the record of a call, which may be seen for the first time.
-    fn sighting(&self, place: usize, call: Call, now: Tick) -> Sighting {
+    fn observation(&self, place: usize, call: Call, now: Tick) -> Observation {
         match self.seen.get(&place) {
             Some(known) if known.call == call => *known,
-            _ => Sighting {
+            _ => Observation {
                 call,
                 since: now,
                 reported: false,
@@ -161,7 +161,7 @@ impl Watchdog {
 }
 
 impl SlowHandler {
-    fn new(handler: &Described, running_for: Duration) -> Self {
+    fn new(handler: &RegisteredHandler, running_for: Duration) -> Self {
         let patterns = handler.info.patterns.iter();
         Self {
             handler: handler.info.name.to_string(),

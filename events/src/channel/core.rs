@@ -24,7 +24,7 @@ use crate::{
     hub::Hub,
     route::{
         registry::Dynamic,
-        run::{Inline, InlineFn, Scene},
+        run::{HandlerContext, Inline, InlineFn},
         shards::{Registrations, Route, Shape, Shards, Tally, WorkerRoute},
     },
     sync::{AtomicU64, Mutex, Ordering},
@@ -278,15 +278,15 @@ impl<T: Event> ChannelCore<T> {
 /// Makes a dynamic handler one of the channel's own form.
 fn adapt<T: Event>(dynamic: Arc<Dynamic>) -> Arc<Inline<T>> {
     let info: Arc<HandlerInfo> = Arc::clone(&dynamic.info);
-    let call = move |_: &T, scene: &Scene<'_>| {
+    let call = move |_: &T, context: &HandlerContext<'_>| {
         // The entry made here does not die with the handler; this one does.
         if dynamic.live().is_none() {
             return Ok(());
         }
         (dynamic.call)(&DynamicEvent {
-            info: scene.info,
-            operation: scene.operation,
-            body: scene.body,
+            info: context.info,
+            operation: context.operation,
+            body: context.body,
         })
     };
     Arc::new(Entry::new(info, Box::new(call) as InlineFn<T>))

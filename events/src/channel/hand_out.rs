@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     channel::core::ChannelCore,
     delivery::{
-        envelope::{Envelope, Home},
+        envelope::{Envelope, EnvelopeOwner},
         offer::Offer,
         queue::outlet::{Full, Outlet, Slot},
     },
@@ -19,7 +19,7 @@ use crate::{
     },
     faults::{self, Step},
     route::{
-        run::{self, Scene, Timing},
+        run::{self, HandlerContext, Timing},
         shards::{Route, Shape, WorkerRoute},
     },
     thread::frame::{Frame, under},
@@ -62,21 +62,27 @@ impl<T: Event> ChannelCore<T> {
         trail: Option<&Trail>,
         timing: Timing,
         payload: &T,
-        scene: &Scene<'_>,
+        context: &HandlerContext<'_>,
     ) {
         frame.run(self.info.id, trail, || {
             // Reading the clock and opening spans costs more than most handlers do, so only a
             // sample of dispatches does, and those for which spans were asked.
             if timing.is_on() || run::spans_are_on() {
-                run::run_watched(frame, &route.inline, payload, scene, timing);
-                run::run_watched(frame, route.narrow(scene.operation), payload, scene, timing);
+                run::run_watched(frame, &route.inline, payload, context, timing);
+                run::run_watched(
+                    frame,
+                    route.narrow(context.operation),
+                    payload,
+                    context,
+                    timing,
+                );
                 return;
             }
 
-            run::run(frame, &route.inline, payload, scene);
-            if scene.operation.is_some() {
-                let narrow = route.narrow(scene.operation);
-                run::run_more(frame, narrow, payload, scene);
+            run::run(frame, &route.inline, payload, context);
+            if context.operation.is_some() {
+                let narrow = route.narrow(context.operation);
+                run::run_more(frame, narrow, payload, context);
             }
         });
     }
@@ -106,7 +112,7 @@ impl<T: Event> ChannelCore<T> {
         let meta = event.meta();
 
         if let Shape::Inline { .. } | Shape::Mixed { inline: true, .. } = route.shape {
-            let scene = Scene {
+            let context = HandlerContext {
                 info: &self.info,
                 operation: meta.operation,
                 body: &Shared(&**event),
@@ -116,7 +122,7 @@ impl<T: Event> ChannelCore<T> {
             run::inside(meta.span(), || {
                 under(meta.cause(), || {
                     let payload = &event.stored().payload;
-                    self.run_inline(frame, route, meta.trail(), timing, payload, &scene);
+                    self.run_inline(frame, route, meta.trail(), timing, payload, &context);
                 });
             });
         }
@@ -274,7 +280,7 @@ fn outlets<'a, T: Event>(
     all.filter(|outlet| outlet.wants(meta.operation))
 }
 
-impl<T: Event> Home<T> for ChannelCore<T> {
+impl<T: Event> EnvelopeOwner<T> for ChannelCore<T> {
     fn info(&self) -> &ChannelInfo {
         &self.info
     }

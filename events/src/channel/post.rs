@@ -19,14 +19,14 @@ use crate::{
     error::{PostError, Refusal},
     event::{
         completion::Completion,
-        dynamic::{Borrowed, Unasked},
+        dynamic::{Borrowed, NoBody},
         payload::Event,
         posted::{Extra, LazyJson, Posted},
         trail::Trail,
     },
     faults::{self, Step},
     route::{
-        run::{Scene, Timing},
+        run::{HandlerContext, Timing},
         shards::{Route, Shape, Tally},
     },
     thread::frame::{Deferred, Frame, MAX_PENDING, in_handler},
@@ -100,12 +100,12 @@ impl<T: Event> ChannelCore<T> {
                     self.run_with_dynamic(frame, route, tally.count(), event);
                 }
                 Shape::Inline { dynamic: false } => {
-                    let scene = Scene {
+                    let context = HandlerContext {
                         info: &self.info,
                         operation: None,
-                        body: &Unasked,
+                        body: &NoBody,
                     };
-                    self.run_inline(frame, route, None, tally.count(), event, &scene);
+                    self.run_inline(frame, route, None, tally.count(), event, &context);
                 }
             }
 
@@ -120,7 +120,7 @@ impl<T: Event> ChannelCore<T> {
     #[cold]
     fn run_with_dynamic(&self, frame: &Frame, route: &Route<T>, timing: Timing, event: &T) {
         let json = LazyJson::new();
-        let scene = Scene {
+        let context = HandlerContext {
             info: &self.info,
             operation: None,
             body: &Borrowed {
@@ -129,7 +129,7 @@ impl<T: Event> ChannelCore<T> {
                 payload: event,
             },
         };
-        self.run_inline(frame, route, None, timing, event, &scene);
+        self.run_inline(frame, route, None, timing, event, &context);
     }
 
     /// Posts to more than inline handlers, or from inside one.

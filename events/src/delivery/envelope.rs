@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The channel of an envelope, as far as the envelope must know it.
-pub(crate) trait Home<T: Event>: Send + Sync {
+pub(crate) trait EnvelopeOwner<T: Event>: Send + Sync {
     fn info(&self) -> &ChannelInfo;
 
     /// Runs the inline handlers, then feeds workers and queues.
@@ -40,15 +40,15 @@ pub(crate) struct Envelope<T: Event> {
 
 /// Where an envelope belongs.
 enum Place<T: Event> {
-    Channel(Arc<dyn Home<T>>),
+    Channel(Arc<dyn EnvelopeOwner<T>>),
     /// A slot of a log. The log belongs to the channel, so this must not own the channel.
     Log(Arc<ChannelInfo>),
 }
 
 impl<T: Event> Envelope<T> {
-    pub(crate) fn new(home: Arc<dyn Home<T>>, stored: Stored<T>) -> Self {
+    pub(crate) fn new(owner: Arc<dyn EnvelopeOwner<T>>, stored: Stored<T>) -> Self {
         Self {
-            place: Place::Channel(home),
+            place: Place::Channel(owner),
             stored: OnceLock::from(stored),
         }
     }
@@ -108,16 +108,16 @@ impl<T: Event> Envelope<T> {
 
     pub(crate) fn info(&self) -> &ChannelInfo {
         match &self.place {
-            Place::Channel(home) => home.info(),
+            Place::Channel(owner) => owner.info(),
             Place::Log(info) => info,
         }
     }
 
     /// Returns the channel; none for an event that was written right into a log, which only its
     /// readers see.
-    fn home(&self) -> Option<&Arc<dyn Home<T>>> {
+    fn owner(&self) -> Option<&Arc<dyn EnvelopeOwner<T>>> {
         match &self.place {
-            Place::Channel(home) => Some(home),
+            Place::Channel(owner) => Some(owner),
             Place::Log(_) => None,
         }
     }
@@ -153,26 +153,26 @@ impl<T: Event> Posted for Envelope<T> {
     }
 
     fn dispatch(self: Arc<Self>) {
-        if let Some(home) = self.home() {
-            home.dispatch(&self);
+        if let Some(owner) = self.owner() {
+            owner.dispatch(&self);
         }
     }
 
     fn discard(self: Arc<Self>) {
-        if let Some(home) = self.home() {
-            home.discard(&self);
+        if let Some(owner) = self.owner() {
+            owner.discard(&self);
         }
     }
 
     fn report_lost(self: Arc<Self>, missed: u64) {
-        if let Some(home) = self.home() {
-            home.report_lost(&self, missed);
+        if let Some(owner) = self.owner() {
+            owner.report_lost(&self, missed);
         }
     }
 
     fn reassign(self: Arc<Self>) {
-        if let Some(home) = self.home() {
-            home.reassign(&self);
+        if let Some(owner) = self.owner() {
+            owner.reassign(&self);
         }
     }
 }

@@ -58,9 +58,9 @@ impl<T: Event> Body for Borrowed<'_, T> {
 
 /// Takes the place of a payload where all handlers are typed, so that no room is made for a JSON
 /// form.
-pub(crate) struct Unasked;
+pub(crate) struct NoBody;
 
-impl Body for Unasked {
+impl Body for NoBody {
     fn json(&self) -> &Result<Json, String> {
         unreachable!("a route with a handler that takes the dynamic form says so")
     }

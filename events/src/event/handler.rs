@@ -139,14 +139,14 @@ impl<F> Entry<F> {
 }
 
 /// A handler that can be ended without knowing its closure's type.
-pub(crate) trait Mortal {
+pub(crate) trait AnyHandler {
     /// Lets no further call begin. Returns whether the handler was alive until now.
-    fn kill(&self) -> bool;
+    fn end(&self) -> bool;
     fn info(&self) -> &Arc<HandlerInfo>;
 }
 
-impl<F> Mortal for Entry<F> {
-    fn kill(&self) -> bool {
+impl<F> AnyHandler for Entry<F> {
+    fn end(&self) -> bool {
         self.live.swap(0, Ordering::AcqRel) != 0
     }
 

@@ -12,25 +12,25 @@ use crate::error::Refusal;
 ///
 /// It is longer, which is found at the first byte too many; or the payload does not serialize.
 pub(crate) fn check<T: Serialize>(payload: &T, limit: usize) -> Result<(), Refusal> {
-    let mut room = Room {
+    let mut counter = LimitedCounter {
         left: limit,
         exceeded: false,
     };
-    match serde_json::to_writer(&mut room, payload) {
+    match serde_json::to_writer(&mut counter, payload) {
         Ok(()) => Ok(()),
-        Err(_) if room.exceeded => Err(Refusal::Oversized { limit }),
+        Err(_) if counter.exceeded => Err(Refusal::Oversized { limit }),
         Err(error) => Err(Refusal::Unmeasurable {
             reason: error.to_string(),
         }),
     }
 }
 
-struct Room {
+struct LimitedCounter {
     left: usize,
     exceeded: bool,
 }
 
-impl Write for Room {
+impl Write for LimitedCounter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.left.checked_sub(bytes.len()) {
             Some(left) => {

@@ -26,7 +26,7 @@ pub(crate) type DynamicFn = Box<dyn Fn(&DynamicEvent<'_>) -> Result<(), BoxError
 pub(crate) struct Registry {
     patterns: Mutex<Patterns>,
     /// All handlers by serial, for statistics and the watchdog.
-    handlers: Mutex<BTreeMap<u64, Described>>,
+    handlers: Mutex<BTreeMap<u64, RegisteredHandler>>,
 }
 
 #[derive(Default)]
@@ -38,7 +38,7 @@ struct Patterns {
 
 /// Where a handler runs.
 #[derive(Clone)]
-pub(crate) struct Described {
+pub(crate) struct RegisteredHandler {
     pub(crate) info: Arc<HandlerInfo>,
     pub(crate) worker: Option<usize>,
 }
@@ -93,7 +93,7 @@ impl Registry {
         let serial = info.serial;
         self.handlers
             .lock()
-            .insert(serial, Described { info, worker });
+            .insert(serial, RegisteredHandler { info, worker });
     }
 
     pub(crate) fn forget(&self, serial: u64) {
@@ -101,14 +101,14 @@ impl Registry {
         drop(forgotten);
     }
 
-    pub(crate) fn described(&self, serial: u64) -> Option<Described> {
+    pub(crate) fn described(&self, serial: u64) -> Option<RegisteredHandler> {
         self.handlers.lock().get(&serial).cloned()
     }
 
     /// Returns the counts of all handlers, in the order of their registration.
     pub(crate) fn handler_stats(&self) -> Vec<HandlerStats> {
         let handlers = self.handlers.lock();
-        let stats = |handler: &Described| handler.info.stats(handler.worker);
+        let stats = |handler: &RegisteredHandler| handler.info.stats(handler.worker);
         handlers.values().map(stats).collect()
     }
 

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What a handler may ask for beside the payload.
-pub(crate) struct Scene<'a> {
+pub(crate) struct HandlerContext<'a> {
     pub(crate) info: &'a ChannelInfo,
     pub(crate) operation: Option<Operation>,
     pub(crate) body: &'a dyn Body,
@@ -35,7 +35,8 @@ pub(crate) type Inline<T> = Entry<InlineFn<T>>;
 
 /// Boxed inside the entry: what the loop over a list reads first is then at a fixed place behind a
 /// thin pointer.
-pub(crate) type InlineFn<T> = Box<dyn Fn(&T, &Scene<'_>) -> Result<(), BoxError> + Send + Sync>;
+pub(crate) type InlineFn<T> =
+    Box<dyn Fn(&T, &HandlerContext<'_>) -> Result<(), BoxError> + Send + Sync>;
 
 /// One dispatch in this many has its handlers timed, on average.
 const SAMPLED: u64 = 256;
@@ -49,7 +50,7 @@ pub(crate) fn run<T: Event>(
     frame: &Frame,
     list: &[Arc<Inline<T>>],
     payload: &T,
-    scene: &Scene<'_>,
+    context: &HandlerContext<'_>,
 ) {
     if list.is_empty() {
         return;
@@ -67,14 +68,14 @@ pub(crate) fn run<T: Event>(
                 // over.
                 if let Some(serial) = entry.live() {
                     record.runs(serial);
-                    if let Err(error) = (entry.call)(payload, scene) {
-                        failed(&entry.info, scene.info, error);
+                    if let Err(error) = (entry.call)(payload, context) {
+                        failed(&entry.info, context.info, error);
                     }
                 }
             }
         }));
         if let Err(panic) = outcome {
-            panicked(&list[next.get() - 1].info, scene.info, panic);
+            panicked(&list[next.get() - 1].info, context.info, panic);
         }
     }
 
@@ -87,9 +88,9 @@ pub(crate) fn run_more<T: Event>(
     frame: &Frame,
     list: &[Arc<Inline<T>>],
     payload: &T,
-    scene: &Scene<'_>,
+    context: &HandlerContext<'_>,
 ) {
-    run(frame, list, payload, scene);
+    run(frame, list, payload, context);
 }
 
 /// Does the same as [`run`], with each handler in a span of its own if spans of this level are on,
@@ -99,14 +100,14 @@ pub(crate) fn run_watched<T: Event>(
     frame: &Frame,
     list: &[Arc<Inline<T>>],
     payload: &T,
-    scene: &Scene<'_>,
+    context: &HandlerContext<'_>,
     timing: Timing,
 ) {
     let mut stopwatch = timing.is_on().then(Stopwatch::start);
     for entry in list {
-        let span = handler_span(&entry.info, scene.info);
+        let span = handler_span(&entry.info, context.info);
         inside(&span, || {
-            run(frame, std::slice::from_ref(entry), payload, scene)
+            run(frame, std::slice::from_ref(entry), payload, context)
         });
         if let Some(stopwatch) = &mut stopwatch {
             entry.info.took(stopwatch.lap());

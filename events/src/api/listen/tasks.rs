@@ -15,7 +15,7 @@ use std::{
 use futures_util::{FutureExt, stream::FuturesUnordered};
 use tidings_core::spawn::{Spawn, TokioSpawn};
 
-use self::driver::{Driver, Handler, Key, Queue, Ran};
+use self::driver::{Driver, DriverState, Handler, Key, Queue};
 use crate::{
     api::{
         bus::{Bus, WorkerEvents},
@@ -223,7 +223,7 @@ impl Listen<'_> {
                     awaiting: Arc::clone(&awaiting),
                     info: Arc::clone(&info),
                     bus: self.bus.downgrade(),
-                    ran: Ran::Underway,
+                    state: DriverState::Running,
                 },
                 handler: Arc::clone(&handler),
                 info: Arc::clone(&info),
@@ -239,7 +239,7 @@ impl Listen<'_> {
             drop(executor.spawn(Box::pin(driver.run())));
         }
 
-        Ok(Registration::new(Ending {
+        Ok(Registration::new(TaskRegistration {
             info,
             awaiting,
             queues,
@@ -266,14 +266,14 @@ impl<T: Event> Leave for Bounded<T> {
 }
 
 /// What a registration ends.
-struct Ending {
+struct TaskRegistration {
     info: Arc<HandlerInfo>,
     awaiting: Arc<Awaiting>,
     queues: Vec<QueueOf>,
     bus: Weak<Bus>,
 }
 
-impl Remove for Ending {
+impl Remove for TaskRegistration {
     fn remove(self: Box<Self>) {
         self.awaiting.end();
         for (queue, owner) in &self.queues {

@@ -21,7 +21,7 @@ use crate::{
     },
     event::{
         gap::Gap,
-        handler::{Entry, Mortal},
+        handler::{AnyHandler, Entry},
         info::{self, ChannelInfo},
         name::Pattern,
         posted::Posted,
@@ -168,7 +168,7 @@ impl LocalState {
 
     fn forget(&self, removed: &[Handler]) {
         for handler in removed {
-            handler.entry.kill();
+            handler.entry.end();
             self.hub.registry().forget(handler.entry.info.serial);
             let bus = self.bus.bus();
             bus.change_interest(&handler.pattern, self.index(), Change::Stops);

@@ -52,7 +52,7 @@ pub(crate) struct Log<T: Event> {
     /// without it: a post that begins after another listener came finds it cleared.
     alone: AtomicBool,
     /// Whether `wake` has something to do.
-    stirred: AtomicBool,
+    wake_pending: AtomicBool,
     /// No more events come. Written under `state`, so that the head that is read after it is the
     /// last.
     closed: AtomicBool,
@@ -123,7 +123,7 @@ impl<T: Event> Log<T> {
                 posted_alone: 0,
             }),
             alone: AtomicBool::new(false),
-            stirred: AtomicBool::new(false),
+            wake_pending: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
     }
@@ -188,7 +188,7 @@ impl<T: Event> Log<T> {
 
         self.head.store(head + 1, Ordering::Release);
         if !state.sleeping.is_empty() || !state.retired.is_empty() {
-            self.stirred.store(true, Ordering::Release);
+            self.wake_pending.store(true, Ordering::Release);
         }
     }
 
@@ -317,8 +317,8 @@ impl<T: Event> Outlet<T> for Log<T> {
 
     #[inline]
     fn wake(&self) {
-        if self.stirred.load(Ordering::Acquire) {
-            self.stirred.store(false, Ordering::Release);
+        if self.wake_pending.load(Ordering::Acquire) {
+            self.wake_pending.store(false, Ordering::Release);
             self.wake_sleepers();
             self.clear_retired();
         }
@@ -330,7 +330,7 @@ impl<T: Event> Outlet<T> for Log<T> {
             self.closed.store(true, Ordering::Release);
         }
         // Sleepers have to see it.
-        self.stirred.store(true, Ordering::Release);
+        self.wake_pending.store(true, Ordering::Release);
         self.wake();
     }
 

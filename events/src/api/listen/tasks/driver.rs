@@ -38,22 +38,22 @@ pub(super) struct Queue<T: Event> {
     pub(super) awaiting: Arc<Awaiting>,
     pub(super) info: Arc<HandlerInfo>,
     pub(super) bus: Weak<Bus>,
-    pub(super) ran: Ran,
+    pub(super) state: DriverState,
 }
 
 /// Whether a driver has come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ran {
+pub(super) enum DriverState {
     /// It is running, or its runtime dropped it.
-    Underway,
+    Running,
     /// To the end of its queue.
-    Out,
+    Finished,
 }
 
 impl<T: Event> Drop for Queue<T> {
     fn drop(&mut self) {
         self.queue.leave();
-        if self.awaiting.is_ended() || self.ran == Ran::Out {
+        if self.awaiting.is_ended() || self.state == DriverState::Finished {
             return;
         }
 
@@ -106,7 +106,7 @@ impl<T: Event> Driver<T> {
             match self.running.poll_next_unpin(context) {
                 Poll::Ready(Some(key)) => self.next_of(key),
                 Poll::Ready(None) if closed => {
-                    self.queue.ran = Ran::Out;
+                    self.queue.state = DriverState::Finished;
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
