@@ -56,8 +56,7 @@ impl<T: Event> Body for Borrowed<'_, T> {
     }
 }
 
-/// Takes the place of a payload where all handlers are typed, so that no room is made for a JSON
-/// form.
+/// Takes the place of a payload if all handlers are typed, so that no room is made for a JSON form.
 pub(crate) struct NoBody;
 
 impl Body for NoBody {

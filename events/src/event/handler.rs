@@ -112,7 +112,7 @@ pub struct HandlerStats {
     pub sampled_time: Duration,
 }
 
-/// A closure and what a dispatch needs beside it, in one cache line.
+/// A closure and what a dispatch needs besides it, in one cache line.
 pub(crate) struct Entry<F> {
     /// `info.serial` while the handler lives, then zero. Cleared before the handler leaves the
     /// lists, and read before each call, so a dispatch that still holds an older list no longer
@@ -138,7 +138,7 @@ impl<F> Entry<F> {
     }
 }
 
-/// A handler that can be ended without knowing its closure's type.
+/// A handler without the type of its closure.
 pub(crate) trait AnyHandler {
     /// Lets no further call begin. Returns whether the handler was alive until now.
     fn end(&self) -> bool;

@@ -25,6 +25,7 @@ pub(crate) fn check<T: Serialize>(payload: &T, limit: usize) -> Result<(), Refus
     }
 }
 
+/// A writer that counts bytes up to a limit, and keeps none.
 struct LimitedCounter {
     left: usize,
     exceeded: bool,

@@ -36,7 +36,7 @@ struct Patterns {
     interest: HashMap<Pattern, HashMap<usize, usize>>,
 }
 
-/// Where a handler runs.
+/// A registered handler, and where it runs.
 #[derive(Clone)]
 pub(crate) struct RegisteredHandler {
     pub(crate) info: Arc<HandlerInfo>,

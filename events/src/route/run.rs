@@ -23,7 +23,7 @@ use crate::{
     thread::frame::Frame,
 };
 
-/// What a handler may ask for beside the payload.
+/// What a handler may ask for besides the payload.
 pub(crate) struct HandlerContext<'a> {
     pub(crate) info: &'a ChannelInfo,
     pub(crate) operation: Option<Operation>,

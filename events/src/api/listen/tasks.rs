@@ -265,7 +265,7 @@ impl<T: Event> Leave for Bounded<T> {
     }
 }
 
-/// What a registration ends.
+/// What the registration of an async handler ends.
 struct TaskRegistration {
     info: Arc<HandlerInfo>,
     awaiting: Arc<Awaiting>,

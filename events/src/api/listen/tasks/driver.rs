@@ -41,12 +41,12 @@ pub(super) struct Queue<T: Event> {
     pub(super) state: DriverState,
 }
 
-/// Whether a driver has come to its end.
+/// The state of a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DriverState {
     /// It is running, or its runtime dropped it.
     Running,
-    /// To the end of its queue.
+    /// It has come to the end of its queue.
     Finished,
 }
 
