@@ -45,11 +45,11 @@ steps! {
     RenewOutdates,
     /// A late load that made room for a younger one as it landed gives its callers nothing.
     DisplacedGivesNothing,
-    /// A load is started under the lock only if L2 still has nothing.
+    /// A load is started under the lock only if L2 still has no entry.
     StartLooksAgain,
     /// An L1 entry's number is noted before L2 is read.
     NumberNotedFirst,
-    /// What is proven is noted before L2 is read.
+    /// The proof is noted before L2 is read.
     ProofNotedFirst,
     /// An L1 entry is compared with its slot.
     Level1ComparesSlot,
@@ -57,9 +57,9 @@ steps! {
     ViewComparesSlot,
     /// ... which is that of its text.
     ViewKeepsSlotOfText,
-    /// An invalidation takes the key's flights out.
+    /// An invalidation voids the key's flights.
     InvalidateVoids,
-    /// An invalidation removes what L2 holds.
+    /// An invalidation removes L2's entry.
     InvalidateRemoves,
     /// An invalidation raises the key's slot.
     InvalidateRaisesSlot,
@@ -67,21 +67,21 @@ steps! {
     InvalidateNumbersLast,
     /// Under a cause the slot is raised to a number of its own, not to the cause's.
     CauseTakesOwnNumber,
-    /// Under a cause, what began before the cause is voided.
+    /// Under a cause, loads that began before it are voided.
     CauseVoids,
-    /// A change's number is taken before the first of its keys goes.
+    /// A change's number is taken before the first of its keys is evicted.
     ChangeNumbersFirst,
-    /// A purge takes all flights out.
+    /// A purge voids all flights.
     PurgeVoids,
-    /// A purge removes what L2 holds.
+    /// A purge removes L2's entries.
     PurgeRemoves,
     /// A purge raises all slots.
     PurgeRaisesSlots,
     /// A purge takes its number last.
     PurgeNumbersLast,
-    /// A tag's number is noted for the fills to come.
+    /// A tag's number is noted for later fills.
     TagNumberIsNoted,
-    /// A tag's invalidation removes what L2 holds of it.
+    /// A tag's invalidation removes L2's entries that carry it.
     TagRemoves,
     /// A tag's invalidation raises all slots.
     TagRaisesSlots,
@@ -90,9 +90,9 @@ steps! {
     /// A caller that arrives after a tag's invalidation does not accept a load that began before
     /// it.
     LateCallersAskAgain,
-    /// A flight that was voided tells from when on its callers came after a tag's invalidation.
+    /// A voided flight also sends callers back that came after a tag's invalidation.
     VoidedTellsTags,
-    /// A set takes the key's flights out.
+    /// A set voids the key's flights.
     SetVoids,
     /// A set puts its value into L2.
     SetInserts,
@@ -100,7 +100,7 @@ steps! {
     SetRaisesSlot,
     /// A set takes its number last.
     SetNumbersLast,
-    /// An expired value gets a new time only if it is still there.
+    /// An expired value gets new times only if it is still in L2.
     StaleStaysRemoved,
     /// A set voids and inserts under one lock.
     SetHoldsLock,
@@ -115,7 +115,7 @@ steps! {
     PurgeAnnounces,
     /// A permit that is given back goes to a load that waits for it.
     PermitsPassOn,
-    /// A load that waits for a permit and is left passes on what it was given.
+    /// A load that is dropped while it waits for a permit passes on a permit that it was given.
     LeaversPassOn,
     /// A load that is made by another load does not wait for a permit.
     NestedGoAhead,
@@ -207,8 +207,8 @@ mod model {
     }
 }
 
-/// On real threads. Each place that could be left out is also one where a thread now and then
-/// pauses, since the system seldom switches threads in the few instructions between two of them.
+/// On real threads. At each step that could be left out, a thread also pauses occasionally, since
+/// the system seldom switches threads in the few instructions between two steps.
 #[cfg(all(tidings_faults, not(shuttle)))]
 mod real {
     use std::{
@@ -231,7 +231,7 @@ mod real {
         STEPS.iter().map(|(name, _)| *name).collect()
     }
 
-    /// Leaves the step of this name out, in the whole process; or none.
+    /// Leaves the step of this name out in the whole process, or none.
     ///
     /// # Panics
     ///
@@ -268,8 +268,7 @@ mod real {
             next
         });
         match (random >> 32) % seldom {
-            // For as long as some turns of the others take; no timer, which would be longer than a
-            // load.
+            // Yields a few times: a timer would take longer than a load.
             0 => (0..random % 100).for_each(|_| std::thread::yield_now()),
             1 => std::thread::yield_now(),
             _ => {}

@@ -99,7 +99,7 @@ counters! {
     refused_heavy,
     /// Fills refused because an overdue load found a newer value in its place.
     refused_superseded,
-    /// Fills and sets refused because the node might not have heard of changes
+    /// Fills and sets refused because the node might have missed changes
     /// ([`Fills`](crate::Fills)).
     refused_unheard,
     /// Loads that did not begin because there was no proof within the node's bound

@@ -41,14 +41,14 @@ pub enum Invalidation {
 /// invalidation to [`Cache::apply_invalidation`](crate::Cache::apply_invalidation). If it cannot
 /// prove that none was lost, it calls [`Cache::purge_node`](crate::Cache::purge_node).
 pub trait Propagate: fmt::Debug + Send + Sync + 'static {
-    /// Sends an invalidation, without waiting. The number is the one that it took on this node; if
-    /// the invalidation comes back, apply it with this number as `before`. The future, which may be
-    /// dropped, resolves when every other node has applied the invalidation, or names the nodes
-    /// that have not done so in the given time.
+    /// Sends an invalidation, without waiting. `number` is the number that it took on this node: if
+    /// the invalidation comes back, apply it with this number as `before`. The future of the
+    /// returned [`Confirmation`] may be dropped. It resolves when every other node has applied the
+    /// invalidation, or with the names of the nodes that have not done so in the given time.
     fn propagate(&self, invalidation: Invalidation, number: u64) -> Confirmation;
 }
 
-/// Asks whether all other nodes have applied an invalidation, and gives them some time for it.
+/// Waits, up to a given time, until all other nodes have applied an invalidation.
 pub type Confirmation =
     Box<dyn FnOnce(Duration) -> BoxFuture<'static, Result<(), Unconfirmed>> + Send>;
 

@@ -62,7 +62,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// The first error of any key; the others are cached all the same. See [`get`](Self::get).
+    /// The first error of any key. The other keys are still cached. See [`get`](Self::get).
     ///
     /// # Cancel safety
     ///
@@ -221,7 +221,7 @@ impl Bulk<'_> {
             match self.start_one(key, &mut turns[*index], flights) {
                 Ok(one) => states.push(one),
                 Err(other) => {
-                    // Flights in the table must run all the same: other callers may wait for them.
+                    // Flights in the table must still run: other callers may wait for them.
                     error = Some(other);
                     break;
                 }

@@ -197,7 +197,7 @@ impl Engine {
             let waited = waited || removed(Step::QueuedJoinLater);
             return match waited && self.node.is_ahead(own) {
                 true => JoinDecision::Join,
-                // Waiting would be in vain.
+                // Waiting would lead to nothing.
                 false if self.node.refuses_loads(horizon) => JoinDecision::Displace,
                 false if removed(Step::LaterCallersQueue) => JoinDecision::Displace,
                 false => JoinDecision::WaitForNext,
@@ -302,7 +302,7 @@ impl Engine {
             {
                 Ok(None)
             }
-            // A caller takes the value of its own load all the same: it has no other to start.
+            // A caller takes the value of its own load even so: it has no other load to start.
             Landed::Value(answer)
                 if joined.outcome == Outcome::Joined && !self.node.is_ahead(answer.ends) =>
             {

@@ -18,7 +18,7 @@ use crate::{
 /// How many tags without members have their number remembered.
 const REMEMBERED: usize = 65_536;
 
-/// A map with room for more tags than this gives memory back when most of it is empty.
+/// A map with room for more tags than this is shrunk when most of it is empty.
 const KEPT_ROOM: usize = 64;
 
 /// The tags of one cache.

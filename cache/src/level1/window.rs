@@ -9,8 +9,9 @@
 //! index of *its text's* slot, and a hit compares the entry's number with that slot. So an
 //! invalidation, which knows the text, need not know this table, and the two hashes need not agree.
 //!
-//! Bounded in entries and in bytes; a clock hand evicts entries not hit since its last pass. What
-//! leaves is handed to the caller, who drops it once the thread's tables are no longer borrowed.
+//! The table is bounded in entries and in bytes. A clock hand evicts entries not hit since its last
+//! pass. The caller gets the values that leave, and drops them once the thread's tables are no
+//! longer borrowed.
 
 use std::sync::Arc;
 

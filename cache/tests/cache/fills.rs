@@ -1,4 +1,4 @@
-//! Loads whose node may not hear of changes: they answer, and nothing is kept.
+//! Loads on a node that may miss changes: they answer, and nothing is kept.
 
 use std::{
     sync::{

@@ -212,7 +212,7 @@ async fn a_value_that_meddles_as_it_is_dropped_locks_nothing_up() {
             assert!(dropped.load(Ordering::SeqCst) > before);
         }
 
-        // A failing load gives the expired value another time, and a refresh is put off.
+        // A failing load changes the times of the expired value, and a refresh is put off.
         for later in [6, 6] {
             set();
             clock.advance(later * second);
