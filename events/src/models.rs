@@ -286,7 +286,7 @@ fn a_poster_waits_for_room() {
 }
 
 /// Posts write right into the log while a reader is the only listener. A handler that registers
-/// receives later posts all the same, and the reader gets every event once.
+/// still receives later posts, and the reader gets every event once.
 fn a_lone_log_is_left_for_company() {
     let (bus, channel) = bus(0, 1);
     let options = SubscribeOptions::new().capacity(16);

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 /// Room that a queue keeps in any case.
 const KEPT: usize = 1024;
 
-/// Shrinks a queue that has room for far more than it holds, so that one peak is not kept for good.
+/// Shrinks a queue that has room for far more than it holds, so that the memory of a peak is freed.
 ///
 /// It keeps room for twice what it holds, and shrinks only when less than an eighth is in use: so a
-/// queue whose length goes up and down does not shrink and grow by turns.
+/// queue whose length varies does not alternate between shrinking and growing.
 pub(crate) fn shrink<T>(queue: &mut VecDeque<T>) {
     let room = queue.capacity();
     if room > KEPT && room / 8 > queue.len() {

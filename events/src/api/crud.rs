@@ -123,7 +123,7 @@ impl Ticket {
     /// handler's event. No lock is held while handlers run.
     ///
     /// A dispatching thread continues until the sequencer is empty, so it may also handle changes
-    /// that other writers enqueue meanwhile.
+    /// that other writers enqueue in the meantime.
     pub fn dispatch(mut self) -> Delivery {
         let event = self
             .event

@@ -202,8 +202,7 @@ impl<'a> Listen<'a> {
         );
 
         if self.owner.is_none() {
-            // Most handlers have no owner to look for: their call is the closure's, and nothing
-            // else.
+            // Most handlers have no owner to check: their call is the closure's and nothing else.
             let call = move |payload: &T, _: &HandlerContext<'_>| handler(payload).into_result();
             return Ok(self.add(resolved, info, call));
         }

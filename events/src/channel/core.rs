@@ -39,7 +39,7 @@ pub(crate) struct ChannelCore<T: Event> {
     typed: Mutex<Vec<(Pattern, Arc<Inline<T>>)>>,
     pub(super) outlets: Mutex<Outlets<T>>,
     shards: Shards<T>,
-    /// The log of the subscribers that drop the oldest and hear everything, once there was one.
+    /// The log of the subscribers that drop the oldest and receive everything; set by the first.
     pub(super) log: OnceLock<Arc<Log<T>>>,
     /// How often registrations changed.
     registrations: AtomicU64,

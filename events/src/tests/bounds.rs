@@ -1,4 +1,4 @@
-//! Bounds that bound, and counts that tell the truth while it matters.
+//! Bounds that hold, and counts that are right at the time when they matter.
 
 use std::{
     sync::{Arc, mpsc},

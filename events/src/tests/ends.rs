@@ -275,7 +275,7 @@ fn what_a_dead_worker_dropped_takes_no_room_from_the_next() {
     assert_eq!(bus.stats().mailboxes[0].missed, 0);
 }
 
-/// A caller that waits for an event is told that a worker dropped it: at a shutdown, or with its
+/// A caller that waits for an event learns that a worker dropped it: at a shutdown, or with its
 /// place.
 #[test]
 fn what_a_worker_dropped_was_not_handled_everywhere() {

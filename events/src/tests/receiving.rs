@@ -1,4 +1,4 @@
-//! What a queue gives: a wake-up for a sleeping reader, and an event that says where it comes from.
+//! What a queue delivers: a wake-up for a sleeping reader, and events that name their channel.
 
 use std::{
     future::Future as _,

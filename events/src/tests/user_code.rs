@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::{Journal, Note, bus, caught, notes, within};
 use crate::{AsyncOptions, Channel, Overflow, Received, SubscribeOptions, in_handler};
 
-/// A payload whose `Drop` panics when it is told to.
+/// A payload whose `Drop` panics if it is armed.
 #[derive(Serialize)]
 struct Bomb {
     number: u64,

@@ -206,7 +206,7 @@ fn a_worker_is_sent_only_the_operations_that_it_listens_to() {
     assert_eq!((narrow.run_pending(), wide.run_pending()), (1, 3));
 }
 
-/// The cause of a plain post goes with it to every thread that hears of it.
+/// The cause of a plain post goes with it to every thread that receives it.
 #[test]
 fn a_listener_of_a_post_handles_it_under_its_cause() {
     let bus = bus(1);
