@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::Database;
 
-/// The longest message that is looked into whole.
+/// The longest message that is examined as a whole.
 const MESSAGE: usize = 64 * 1024;
 
 /// What the proxy does with what passes.
@@ -32,13 +32,13 @@ pub enum Link {
     Refusing,
     /// Nothing passes, and nothing is closed.
     Silent,
-    /// Everything passes after a time.
+    /// Everything passes after a delay.
     Slow(Duration),
-    /// Everything passes, on every other connection after a time: what is said on one overtakes
-    /// what was said before on another.
+    /// Everything passes, on every other connection after a delay: data on one connection overtakes
+    /// earlier data on another.
     Uneven(Duration),
-    /// The server has lost its connections and the clients have not: what they say is read, and
-    /// goes nowhere. New connections are like that, too. They stay so when the link is open again.
+    /// The server has lost its connections and the clients have not: what clients send is read and
+    /// discarded. New connections are like that, too. They stay so when the link is open again.
     HalfOpen,
     /// The next commit is lost, and the link does this from then on.
     Losing(Commit, Then),
@@ -47,9 +47,9 @@ pub enum Link {
 /// What of a commit is lost with its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
-    /// The server never hears of it.
+    /// The server never receives it.
     Question,
-    /// The server has committed, and the client never hears of it.
+    /// The server has committed, and the client never learns of it.
     Answer,
 }
 
@@ -254,7 +254,7 @@ async fn hold(link: Link, lane: Lane, changed: &mut watch::Receiver<Link>) {
     let _ = timeout(time, changed.wait_for(|now| *now != link)).await;
 }
 
-/// Reads what a client says until it hangs up, or the link refuses it.
+/// Reads what a client sends until it hangs up, or the link refuses it.
 async fn swallow(mut client: TcpStream, mut link: watch::Receiver<Link>) -> io::Result<()> {
     let mut said = vec![0; MESSAGE];
     loop {
