@@ -55,7 +55,7 @@ mod snapshot;
 
 mod mark;
 
-// What a reader has got to.
+// How far a reader has read.
 mod cursor;
 
 // A commit, and where a reader goes on from it.

@@ -55,7 +55,7 @@ enum Ends {
     Ended,
 }
 
-/// What an executor other than tokio gives to end one of its tasks.
+/// Ends one task of an executor other than tokio.
 pub trait Abort: fmt::Debug + Send + Sync + 'static {
     /// Drops the task at its next turn, or at once; does nothing if it has ended.
     fn abort(&self);

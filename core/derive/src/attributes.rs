@@ -107,8 +107,8 @@ pub(crate) fn known(
     nearest(&word, here.iter().copied())
 }
 
-/// Reads an item that should be a bare word. One with a value is a fault, and counts as the word
-/// all the same.
+/// Reads an item that should be a bare word. One with a value is a fault, but still counts as the
+/// word.
 pub(crate) fn flag(item: &Meta, faults: &mut Faults) -> Option<Meta> {
     if !matches!(item, Meta::Path(_)) {
         faults.add(item, format!("`{}` takes no value", word(item)));

@@ -62,17 +62,16 @@ pub struct RowRecord {
     /// The row as it is, for creates and updates. [Partial](Fields::is_partial) if the log holds
     /// the keys alone.
     pub new: Fields,
-    /// Whether handlers hear of it.
+    /// Whether handlers run for it.
     pub announce: Announce,
 }
 
-/// Whether handlers hear of a change. Caches evict in either case.
+/// Whether handlers run for a change. Caches evict in either case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Announce {
-    /// Handlers hear of it.
+    /// They do.
     Event,
-    /// Handlers do not hear of it: the write asked for silence, or the row was perhaps not replaced
-    /// at all.
+    /// They do not: the write asked for silence, or the row was perhaps not replaced at all.
     Silent,
 }
 
@@ -241,7 +240,7 @@ pub struct Posted {
 pub enum Appended {
     /// Every node must evict something.
     Evict(Eviction),
-    /// The handlers of every node must hear of an event.
+    /// The handlers of every node must receive an event.
     Event(Posted),
 }
 

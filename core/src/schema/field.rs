@@ -179,7 +179,7 @@ impl Field {
     /// So the column can be added to an existing table, and other programs can omit it.
     pub fn default(mut self, value: impl Into<Value>) -> Self {
         self.default = Some(match (self.kind, value.into()) {
-            // A literal without a fraction is a number all the same.
+            // A literal without a fraction is a number too.
             (FieldKind::Number | FieldKind::Float, Value::Integer(whole)) => {
                 Value::Number(whole as f64)
             }

@@ -1,4 +1,4 @@
-//! [`Json`]: a field of any type that serde can write and read, stored as JSON; maps likewise.
+//! [`Json`]: a field of any type that serde can write and read, stored as JSON; and maps.
 
 use std::{
     collections::{BTreeMap, HashMap},

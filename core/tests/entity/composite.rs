@@ -59,7 +59,7 @@ fn a_part_does_not_identify_a_row() {
     for field in Stock::schema().primary_key_fields() {
         assert!(field.is_primary_key() && field.is_immutable() && !field.is_unique());
     }
-    // Text of a part is one line all the same: it is part of a key.
+    // The text of a part is still one line, because it is part of a key.
     let (_, shelf) = Stock::schema().field("shelf").expect("a field");
     assert_eq!(shelf.max_length(), Some(Field::KEY_LENGTH));
     assert!(

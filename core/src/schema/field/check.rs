@@ -33,8 +33,7 @@ impl Field {
             (Some(foreign), _) => return Err(foreign.expectation()),
         };
 
-        // An integer past what an `i64` can hold is an integer all the same: say what is wrong with
-        // it.
+        // An integer that an `i64` cannot hold is still an integer, so the message names the range.
         if self.kind == FieldKind::Integer && json.is_u64() && !json.is_i64() {
             return Err(outside(
                 self.range.as_ref().unwrap_or(&(i64::MIN..=i64::MAX)),

@@ -1,4 +1,4 @@
-//! Words that no attribute has, or that stand in the wrong place.
+//! Words that no attribute has, or that are in the wrong place.
 
 use serde::{Deserialize, Serialize};
 use tidings_core::Entity;
