@@ -18,7 +18,7 @@ use crate::{
     delivery::{
         feed::{Broadcast, Feed, FeedSlot, Lifecycle, LifecycleFeed, LiveFeed},
         mailbox::{Mailbox, MailboxStats},
-        sequencer::{Open, Sequencer, SequencerStats, Unqueued},
+        sequencer::{EnqueueError, Open, Sequencer, SequencerStats},
         work::Work,
     },
     error::Refusal,
@@ -193,7 +193,7 @@ impl Hub {
 /// The order of changes.
 impl Hub {
     /// Assigns a change its place in the order.
-    pub(crate) fn enqueue(&self, change: &Arc<dyn Posted>, open: Open) -> Result<(), Unqueued> {
+    pub(crate) fn enqueue(&self, change: &Arc<dyn Posted>, open: Open) -> Result<(), EnqueueError> {
         self.sequencer.enqueue(change, open)
     }
 

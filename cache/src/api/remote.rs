@@ -58,7 +58,7 @@ impl Cache {
             return before.unwrap_or_else(|| self.number());
         };
 
-        let engine = self.beside(named);
+        let engine = self.engine_of(named);
         let number = match (invalidation, before.map(Number)) {
             (Invalidation::Keys { keys, .. }, None) => engine.apply_change(keys, &[]),
             (Invalidation::Keys { keys, .. }, before) => engine.invalidate(keys, before),
@@ -98,7 +98,7 @@ impl Cache {
         let caches = self.0.node.caches.lock().clone();
         let numbers = caches
             .into_iter()
-            .map(|named| self.beside(named).purge(None).0);
+            .map(|named| self.engine_of(named).purge(None).0);
         // The lowest: what each cache has loaded since it was purged is not older than that.
         numbers.min().unwrap_or_else(|| self.number())
     }
@@ -115,7 +115,7 @@ impl Cache {
         }
     }
 
-    fn beside(&self, named: Arc<Named>) -> Engine {
+    fn engine_of(&self, named: Arc<Named>) -> Engine {
         let node = Arc::clone(&self.0.node);
         Engine { node, named }
     }

@@ -32,33 +32,33 @@ const ATTEMPTS: u32 = 8;
 impl Engine {
     /// Lands a flight without a value.
     pub(crate) fn fail(&self, flight: &Arc<Flight>, terms: &Terms, landed: Landed) {
-        let mut put_off = Removed::default();
+        let mut gone = Removed::default();
 
         // Under the lock, and only for a current flight: then L2's entry was not invalidated.
         let mut shard = self.named.flights.lock(&flight.key);
         if shard.finish(flight) {
-            put_off = self.put_off(&flight.key, terms);
+            gone = self.postpone(&flight.key, terms);
         }
         drop(shard);
 
         self.note_load(flight, |by, took| RecordKind::Failed { by, took });
         flight.land(landed);
-        self.node.release(Some((&self.named, &flight.key)), put_off);
+        self.node.release(Some((&self.named, &flight.key)), gone);
     }
 
     /// Closes a flight to new callers. Returns whether its result could still be of use.
     pub(crate) fn overdue(&self, flight: &Arc<Flight>, terms: &Terms) -> bool {
-        let mut put_off = Removed::default();
+        let mut gone = Removed::default();
 
         // Under the lock, and only for a current flight: then L2's entry was not invalidated.
         let mut shard = self.named.flights.lock(&flight.key);
         let displaced = shard.is_current(flight).then(|| {
-            put_off = self.put_off(&flight.key, terms);
+            gone = self.postpone(&flight.key, terms);
             shard.make_overdue(flight)
         });
         drop(shard);
 
-        self.node.release(Some((&self.named, &flight.key)), put_off);
+        self.node.release(Some((&self.named, &flight.key)), gone);
         let current = displaced.is_some();
         drop(displaced); // with the lock released: this may end a task
         current
@@ -67,7 +67,7 @@ impl Engine {
     /// Postpones the next attempt to load a key: for an entry that is refreshed before it expires,
     /// by half of its remaining time; for an expired entry that may be served, by a part of the
     /// time for which it may be.
-    fn put_off(&self, key: &CacheKey, terms: &Terms) -> Removed {
+    fn postpone(&self, key: &CacheKey, terms: &Terms) -> Removed {
         let now = self.node.now();
         let Some(held) = self.node.level2.present.peek(&self.named.key_ref(key)) else {
             return Removed::default();

@@ -106,7 +106,7 @@ impl Reason {
         match self {
             Self::Change { rows, .. } => {
                 // A key of several parts is allocated beside the row.
-                let beside = |key: &PrimaryKey| match key.single() {
+                let allocated = |key: &PrimaryKey| match key.single() {
                     Some(_) => 0,
                     None => size_of_val(key.parts()),
                 };
@@ -116,7 +116,7 @@ impl Reason {
                 };
                 let keys = rows.iter().map(|row| {
                     let texts: usize = row.key.parts().iter().map(text).sum();
-                    beside(&row.key) + texts
+                    allocated(&row.key) + texts
                 });
                 own + rows.capacity() * size_of::<ChangedRow>() + keys.sum::<usize>()
             }

@@ -8,7 +8,7 @@ use crate::{
     channel::{core::ChannelCore, handle::Channel},
     delivery::{
         handled::Delivery,
-        sequencer::{MAX_CHANGES, Unqueued},
+        sequencer::{EnqueueError, MAX_CHANGES},
     },
     error::Refusal,
     event::{
@@ -60,8 +60,8 @@ impl<E: Entity> CrudChannel<E> {
         let posted: Arc<dyn Posted> = Arc::clone(&event) as _;
         match hub.enqueue(&posted, core.stay_open()) {
             Ok(()) => {}
-            Err(Unqueued::Closed) => core.discard_for(&event, Refusal::Closed),
-            Err(Unqueued::Full) => {
+            Err(EnqueueError::Closed) => core.discard_for(&event, Refusal::Closed),
+            Err(EnqueueError::Full) => {
                 core.discard_for(&event, Refusal::TooManyPending { limit: MAX_CHANGES });
                 hub.lose(posted, core.stay_open());
             }

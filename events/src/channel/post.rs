@@ -14,7 +14,7 @@ use crate::{
             log::Log,
             outlet::{Full, Outlet},
         },
-        sequencer::{MAX_CHANGES, Unqueued},
+        sequencer::{EnqueueError, MAX_CHANGES},
     },
     error::{PostError, Refusal},
     event::{
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// A refused post, and the notice of room if the post may wait for room.
-type Unposted<T> = (PostError<T>, Option<Arc<Notify>>);
+type RefusedPost<T> = (PostError<T>, Option<Arc<Notify>>);
 
 /// Whether a caller may ask when the handlers of an event have run.
 #[derive(Clone, Copy)]
@@ -158,7 +158,7 @@ impl<T: Event> ChannelCore<T> {
         frame: &Frame,
         event: T,
         extra: Option<Box<Extra>>,
-    ) -> Result<Arc<Envelope<T>>, Unposted<T>> {
+    ) -> Result<Arc<Envelope<T>>, RefusedPost<T>> {
         let mut alone = None;
         let posted = self.enter(frame, |route, tally| {
             alone = route.lone_log;
@@ -253,7 +253,7 @@ impl<T: Event> ChannelCore<T> {
 
     /// Posts, and tracks when the handlers have run. An error has the notice of room of a full
     /// queue, if there is one to wait for.
-    pub(crate) fn post_tracked(self: &Arc<Self>, event: T) -> Result<Delivery, Unposted<T>> {
+    pub(crate) fn post_tracked(self: &Arc<Self>, event: T) -> Result<Delivery, RefusedPost<T>> {
         if let Err(refusal) = self.admit(&event) {
             return Err((self.refuse(event, refusal), None));
         }
@@ -392,8 +392,8 @@ impl<T: Event> ChannelCore<T> {
 
         match self.hub.enqueue(&posted, self.stay_open()) {
             Ok(()) => self.hub.drain_soon(),
-            Err(Unqueued::Closed) => Arc::clone(&posted).discard(),
-            Err(Unqueued::Full) => {
+            Err(EnqueueError::Closed) => Arc::clone(&posted).discard(),
+            Err(EnqueueError::Full) => {
                 drop(posted);
                 return Err(
                     self.take_back(envelope, Refusal::TooManyPending { limit: MAX_CHANGES })

@@ -56,7 +56,7 @@ enum Kind {
 
 /// Why a change found no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unqueued {
+pub(crate) enum EnqueueError {
     Closed,
     Full,
 }
@@ -77,13 +77,13 @@ pub struct SequencerStats {
 
 impl Sequencer {
     /// Assigns the change its place in the order.
-    pub(crate) fn enqueue(&self, change: &Arc<dyn Posted>, open: Open) -> Result<(), Unqueued> {
+    pub(crate) fn enqueue(&self, change: &Arc<dyn Posted>, open: Open) -> Result<(), EnqueueError> {
         let mut state = self.state.lock();
         if state.closed {
-            return Err(Unqueued::Closed);
+            return Err(EnqueueError::Closed);
         }
         if state.queue.len() >= MAX_CHANGES {
-            return Err(Unqueued::Full);
+            return Err(EnqueueError::Full);
         }
 
         state.queue_lost();
