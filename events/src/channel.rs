@@ -17,7 +17,7 @@ pub(crate) mod direct;
 pub(crate) mod post;
 
 /// What all handles of a channel hold, and what ends with the last of them.
-pub(crate) mod alive;
+pub(crate) mod keep_alive;
 
 /// The handle.
 pub(crate) mod handle;

@@ -18,8 +18,8 @@ use std::{
 use crate::{
     api::stats::{BusStats, ChannelStats},
     channel::{
-        alive::{Alive, BusAlive},
         core::{AnyChannel, ChannelCore},
+        keep_alive::{BusKeepAlive, KeepAlive},
     },
     delivery::{
         feed::{LifecycleFeed, LiveFeed},
@@ -62,7 +62,7 @@ pub struct WorkerEvents {
 pub(crate) struct Bus {
     hub: Arc<Hub>,
     channels: Mutex<Channels>,
-    alive: Arc<BusAlive>,
+    alive: Arc<BusKeepAlive>,
 }
 
 #[derive(Default)]
@@ -75,7 +75,7 @@ struct Channels {
 #[derive(Clone)]
 struct Declared {
     /// Before the channel: what it ends when it is dropped must still be there.
-    alive: Arc<Alive>,
+    alive: Arc<KeepAlive>,
     channel: Arc<dyn AnyChannel>,
 }
 
@@ -83,7 +83,7 @@ impl WorkerEvents {
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
         Self {
             inner: Arc::new(Bus {
-                alive: Arc::new(BusAlive(Arc::clone(&hub))),
+                alive: Arc::new(BusKeepAlive(Arc::clone(&hub))),
                 hub,
                 channels: Mutex::new(Channels::default()),
             }),
@@ -330,7 +330,7 @@ impl Bus {
     }
 
     /// Returns what ends with the last handle.
-    pub(crate) fn alive(&self) -> Weak<BusAlive> {
+    pub(crate) fn alive(&self) -> Weak<BusKeepAlive> {
         Arc::downgrade(&self.alive)
     }
 

@@ -15,7 +15,7 @@ use tidings_core::clock::Tick;
 
 use crate::{
     api::bus::WorkerEvents,
-    channel::alive::BusAlive,
+    channel::keep_alive::BusKeepAlive,
     isolate::quietly,
     route::registry::RegisteredHandler,
     thread::record::{Call, ThreadRecord},
@@ -40,7 +40,7 @@ pub struct SlowHandler {
 
 /// Finds handlers of one bus that run for too long; see [`WorkerEvents::watchdog`].
 pub struct Watchdog {
-    alive: Weak<BusAlive>,
+    alive: Weak<BusKeepAlive>,
     limit: Duration,
     /// By thread: the address of its record.
     seen: HashMap<usize, Observation>,

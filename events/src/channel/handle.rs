@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    channel::{alive::Alive, core::ChannelCore, direct::UniquePost},
+    channel::{core::ChannelCore, direct::UniquePost, keep_alive::KeepAlive},
     delivery::handled::Delivery,
     error::PostError,
     event::payload::Event,
@@ -17,12 +17,12 @@ use crate::{
 /// handle keeps the channel open as long as the handler is registered.)
 pub struct Channel<T: Event> {
     /// Before the core: what it ends when it is dropped must still be there.
-    alive: Arc<Alive>,
+    alive: Arc<KeepAlive>,
     pub(crate) core: Arc<ChannelCore<T>>,
 }
 
 impl<T: Event> Channel<T> {
-    pub(crate) fn new(core: Arc<ChannelCore<T>>, alive: Arc<Alive>) -> Self {
+    pub(crate) fn new(core: Arc<ChannelCore<T>>, alive: Arc<KeepAlive>) -> Self {
         Self { core, alive }
     }
 

@@ -14,9 +14,9 @@ use crate::{
         crud::CrudChannel,
     },
     channel::{
-        alive::Alive,
         core::{AnyChannel, ChannelCore},
         handle::Channel,
+        keep_alive::KeepAlive,
     },
     error::DeclareError,
     event::{
@@ -183,8 +183,8 @@ impl WorkerEvents {
 
         let core = Arc::new(ChannelCore::new(info, hub, operation_of));
         let channel: Arc<dyn AnyChannel> = Arc::clone(&core) as _;
-        let alive = Alive::new(&channel, &self.inner.alive);
-        let open: Weak<Alive> = Arc::downgrade(&alive);
+        let alive = KeepAlive::new(&channel, &self.inner.alive);
+        let open: Weak<KeepAlive> = Arc::downgrade(&alive);
         core.opened(open);
 
         channels.add(Declared {

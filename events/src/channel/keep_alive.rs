@@ -1,5 +1,4 @@
-//! [`Alive`]: what the handles of a channel hold in common, so that its receivers end with the last
-//! of them.
+//! [`KeepAlive`]: what all handles of a channel hold, so that its receivers end with the last one.
 
 use std::sync::{Arc, Weak};
 
@@ -10,24 +9,24 @@ use crate::{
     thread::frame::{Deferred, Drain, Frame},
 };
 
-/// Held by every handle of a bus and of its channels. The last ends the feeds.
-pub(crate) struct BusAlive(pub(crate) Arc<Hub>);
+/// Held by every handle of a bus and of its channels. Dropping the last one ends the feeds.
+pub(crate) struct BusKeepAlive(pub(crate) Arc<Hub>);
 
-impl Drop for BusAlive {
+impl Drop for BusKeepAlive {
     fn drop(&mut self) {
         self.0.close_feeds();
     }
 }
 
-/// Held by every handle of one channel, the bus's own among them. The last ends the channel's
-/// queues.
-pub(crate) struct Alive {
+/// Held by every handle of one channel, including the bus's own. Dropping the last one ends the
+/// channel's queues.
+pub(crate) struct KeepAlive {
     channel: Weak<dyn AnyChannel>,
-    bus: Arc<BusAlive>,
+    bus: Arc<BusKeepAlive>,
 }
 
-impl Alive {
-    pub(crate) fn new(channel: &Arc<dyn AnyChannel>, bus: &Arc<BusAlive>) -> Arc<Self> {
+impl KeepAlive {
+    pub(crate) fn new(channel: &Arc<dyn AnyChannel>, bus: &Arc<BusKeepAlive>) -> Arc<Self> {
         Arc::new(Self {
             channel: Arc::downgrade(channel),
             bus: Arc::clone(bus),
@@ -35,7 +34,7 @@ impl Alive {
     }
 }
 
-impl Drop for Alive {
+impl Drop for KeepAlive {
     fn drop(&mut self) {
         let Some(channel) = self.channel.upgrade() else {
             return;
@@ -44,7 +43,7 @@ impl Drop for Alive {
             return;
         }
 
-        // A handler may have dropped the last handle after it posted: what it posted comes first.
+        // A handler may have dropped the last handle after it posted: its posts come first.
         Frame::with(|frame| {
             if frame.is_busy() {
                 let bus = Arc::clone(&self.bus);
@@ -60,7 +59,7 @@ impl Drop for Alive {
 struct CloseLater {
     channel: Arc<dyn AnyChannel>,
     /// The feeds stay open until then, too.
-    bus: Arc<BusAlive>,
+    bus: Arc<BusKeepAlive>,
 }
 
 impl Drain for CloseLater {
