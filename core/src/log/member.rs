@@ -32,7 +32,7 @@ pub struct Incarnation(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Demand(pub u64);
 
-/// What a node says when it joins.
+/// What a node declares when it joins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Join {
     /// The node's name.
@@ -43,11 +43,11 @@ pub struct Join {
     pub before: Option<Incarnation>,
     /// How long it serves without a proof; none if it has no bound.
     pub bound: Option<Duration>,
-    /// What others may want to compare; none from a program that says nothing.
+    /// Facts for others to compare; none from a program that declares nothing.
     pub facts: Option<MemberFacts>,
 }
 
-/// What a member says of itself when it joins, so that others see what does not match.
+/// What a member declares about itself when it joins, so that others see what does not match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberFacts {
     /// The version of its program, without blanks.
@@ -59,15 +59,15 @@ pub struct MemberFacts {
 }
 
 impl MemberFacts {
-    /// Returns them as text for a column, with the start that they are true of.
+    /// Returns them as text for a column, with the start to which they belong.
     #[must_use]
     pub fn to_text(&self, start: StartId) -> String {
         let millis = self.retention.as_millis();
         format!("{} {} {millis} {}", start.0, self.version, self.schemas)
     }
 
-    /// Reads them from a column; none if they are another start's, which an older program that has
-    /// joined under the same name has left, or of another form.
+    /// Reads them from a column. `None` if they have another form, or belong to another start: an
+    /// older program that has joined under the same name leaves them.
     #[must_use]
     pub fn of_text(text: &str, start: StartId) -> Option<Self> {
         let parts: Vec<&str> = text.split(' ').collect();
@@ -91,7 +91,7 @@ pub struct ClockOffset {
     pub millis: i64,
 }
 
-/// What is known of a member's last report besides what it says.
+/// What is known of a member's last report besides its contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastReport {
     /// How long ago it came.
@@ -131,13 +131,13 @@ pub struct MemberRow {
     pub answered: Demand,
     /// Whether another member has marked it as silent.
     pub marked: bool,
-    /// What it says of itself; none if its program says nothing.
+    /// What it declares about itself; none if its program declares nothing.
     pub facts: Option<MemberFacts>,
     /// What is known of its last report; none before the first, or if its program does not say.
     pub last: Option<LastReport>,
 }
 
-/// What a member's own row says of it.
+/// What a member finds in its own row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MemberSight {
     /// The question was not asked as a member.
@@ -153,7 +153,7 @@ pub enum MemberSight {
 }
 
 impl MemberSight {
-    /// Returns whether others count on what this member says.
+    /// Returns whether others count on this member's reports.
     #[must_use]
     pub fn counts(self) -> bool {
         match self {

@@ -1,5 +1,5 @@
 //! What a read of the log returns: records and the cursor after them, or a gap; and what was seen
-//! beside them.
+//! besides them.
 
 use uuid::Uuid;
 
@@ -20,11 +20,12 @@ pub enum Read {
 pub struct Batch {
     /// The records, in the log's order.
     pub records: Vec<Record>,
-    /// How many more the engine has read and left out, because they are of entities that the reader
-    /// does not declare, or notes of its own.
+    /// How many more records the engine has read and left out, because they belong to entities that
+    /// the reader does not declare, or are the engine's own.
     pub passed_over: usize,
-    /// What was read, in the log's order, those that were left out included: all that lies between
-    /// the question's cursor and the answer's. Empty for a log whose records have no ids.
+    /// The records that were read, in the log's order, including those that were left out: all that
+    /// lies between the cursors of the question and the answer. Empty for a log whose records have no
+    /// ids.
     pub trail: Vec<Step>,
     /// The cursor after them: beyond the last record, and for an engine with snapshots also beyond
     /// transactions that wrote none.
@@ -76,7 +77,7 @@ pub struct Head {
     pub sight: Sight,
 }
 
-/// What a cursor statement sees beside the records.
+/// What a cursor statement sees besides the records.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sight {
     /// Whether changes are recorded.
@@ -88,7 +89,7 @@ pub struct Sight {
 }
 
 impl Sight {
-    /// Returns what a reader sees that is no member, in a log that records by itself.
+    /// Returns the sight of a reader that is no member, in a log that records by itself.
     #[must_use]
     pub fn alone() -> Self {
         Self {
