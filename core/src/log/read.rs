@@ -24,8 +24,8 @@ pub struct Batch {
     /// the reader does not declare, or are the engine's own.
     pub passed_over: usize,
     /// The records that were read, in the log's order, including those that were left out: all that
-    /// lies between the cursors of the question and the answer. Empty for a log whose records have no
-    /// ids.
+    /// lies between the cursors of the question and the answer. Empty for a log whose records have
+    /// no ids.
     pub trail: Vec<Step>,
     /// The cursor after them: beyond the last record, and for an engine with snapshots also beyond
     /// transactions that wrote none.
