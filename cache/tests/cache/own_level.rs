@@ -107,6 +107,22 @@ fn an_l1_stays_within_its_bytes() {
     assert_eq!(cache.stats().l1_bytes, 0);
 }
 
+#[test]
+fn an_entry_may_take_a_sixteenth_of_an_l1_and_no_more() {
+    let kept = |bytes| {
+        let cache = Cache::builder().l1_bytes(bytes).build().unwrap();
+        let _l1 = cache.attach_thread("worker");
+        cache.set(k(), Some(1_u8), GetOptions::default()).unwrap();
+        drop(cache.cached::<u8>(k()).unwrap());
+        cache.stats().l1_bytes
+    };
+    let weight = kept(64 << 10);
+    // An eighth is for absences.
+    let sixteenth = |bytes: u64| (bytes - bytes / 8) / 16;
+    let least = (0..).find(|&bytes| sixteenth(bytes) == weight).unwrap();
+    assert_eq!((kept(least), kept(least - 1)), (weight, 0));
+}
+
 // G12: neither by their number nor by their length.
 #[tokio::test]
 async fn junk_pushes_no_hit_out_of_an_l1() {

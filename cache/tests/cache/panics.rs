@@ -182,3 +182,25 @@ async fn goes_on(cache: &Cache, touchy: &impl Fn(u8) -> Loaded<Touchy>, after: &
     }
     drop(cache.invalidate(&other));
 }
+
+#[test]
+fn values_that_leave_l1_together_are_dropped_one_by_one() {
+    let cache = Cache::builder().build().unwrap();
+    let _guard = cache.attach_thread("worker");
+    let mood = Mood::default();
+    for number in 0..4 {
+        let name = key(&number.to_string());
+        let mood = mood.clone();
+        let touchy = Touchy { number, mood };
+        cache
+            .set(&name, Some(touchy), GetOptions::default())
+            .unwrap();
+        assert!(cache.cached::<Touchy>(&name).unwrap().is_some());
+    }
+    assert_eq!(cache.thread_stats()[0].l1_entries, 4);
+    cache.purge_local();
+
+    mood.set(Code::Drop);
+    cache.sweep();
+    assert_eq!(cache.thread_stats()[0].l1_entries, 0);
+}
