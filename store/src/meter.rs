@@ -19,19 +19,20 @@ pub(crate) struct Meter {
     waiting: AtomicU64,
 }
 
-/// The calls of one sort.
+/// The calls of one kind.
 #[derive(Debug, Default)]
 struct Calls {
     took: Histogram,
-    /// Those that the database ended, and not what was asked.
+    /// Calls that failed because of the database, and not because of the request; those counted
+    /// below not included.
     failures: AtomicU64,
-    /// Of these, the ones that waited too long.
+    /// Calls that waited too long.
     busy: AtomicU64,
-    /// Of these, the ones whose commit has an end that is not known.
+    /// Calls whose commit has an unknown outcome.
     in_doubt: AtomicU64,
 }
 
-/// One write's place among those that wait; given up when dropped.
+/// Counts one write as waiting until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Waiting<'a>(&'a AtomicU64);
 
@@ -52,19 +53,19 @@ impl Meter {
         Waiting(&self.waiting)
     }
 
-    /// Hands everything to the recorder of the `metrics` crate.
+    /// Passes all counts to the recorder of the `metrics` crate.
     pub(crate) fn publish(&self) {
         describe_counter!("tidings_store_reads_total", "Reads of the database");
         describe_counter!("tidings_store_writes_total", "Writes of the database");
         describe_counter!(
             "tidings_store_failures_total",
-            "Calls that failed by the database, by call and kind: busy (waited too long), in_doubt (the end of a commit is \
-             not known), other"
+            "Calls that failed because of the database, by call and kind: busy (waited too long), in_doubt (the outcome of a \
+             commit is unknown), other"
         );
         describe_histogram!("tidings_store_read_seconds", "How long reads took");
         describe_histogram!(
             "tidings_store_write_seconds",
-            "How long writes took, in line and handlers included"
+            "How long writes took, with the wait for their turn and the handlers"
         );
         describe_gauge!(
             "tidings_store_waiting_writers",
