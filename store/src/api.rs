@@ -5,7 +5,7 @@
 // The kinds of databases.
 mod kind;
 
-// What the handles of one store share.
+// The state that the handles of one store share.
 pub(crate) mod shared;
 
 // The rows of one entity without their type.
@@ -14,10 +14,10 @@ pub(crate) mod table;
 // The rows of one entity.
 pub(crate) mod dao;
 
-// Reads that tell how long rows are still there.
+// Reads that also return how long each row has left.
 mod live;
 
-// Removing rows whose time has run out.
+// The removal of expired rows.
 pub(crate) mod expired;
 
 // Several calls, all of them or none.
@@ -26,5 +26,5 @@ pub(crate) mod transaction;
 // The database.
 pub(crate) mod store;
 
-// From the tables that are there to those that the schemas ask for.
+// Changes existing tables to fit the schemas.
 pub(crate) mod migrations;

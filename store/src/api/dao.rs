@@ -3,7 +3,7 @@
 // Inserts, updates, upserts and deletes.
 mod write;
 
-// Writes of rows that are as they were read.
+// Writes with optimistic locking.
 mod unchanged;
 
 // Many rows at a time.
@@ -49,7 +49,7 @@ impl<E> Clone for Dao<E> {
 }
 
 impl<E: Entity> Dao<E> {
-    /// Checks that a table is this entity's.
+    /// Wraps a table, after a check that it is this entity's.
     pub(crate) fn of(table: Table) -> Result<Self, Error> {
         if !std::ptr::eq(table.schema(), E::schema()) && table.schema() != E::schema() {
             return Err(Error::OtherSchema {

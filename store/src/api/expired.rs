@@ -2,8 +2,8 @@
 //!
 //! A pass reads the primary keys of expired rows, then deletes the rows like any other delete: with
 //! the rows that depend on them, an event for each, and the evictions. The database's clock
-//! decides, once more in the transaction that deletes. If several nodes share a database, one of
-//! them works on an entity at a time; the others skip it.
+//! decides, and decides again in the transaction that deletes. If several nodes share a database,
+//! one of them works on an entity at a time; the others skip it.
 //!
 //! If another row refers to an expired row and forbids its delete, the row stays, but reads do not
 //! return it. No hook runs, because no caller asked for the delete.
@@ -18,7 +18,7 @@ use crate::{
     write::expiry::{Removal, RemoveExpired},
 };
 
-/// How many rows go in one transaction.
+/// The maximum number of rows that one transaction removes.
 const BATCH: usize = 100;
 
 /// The result of a pass over an entity's expired rows.
@@ -70,7 +70,8 @@ impl Table {
         }
     }
 
-    /// Removes a batch in one transaction; where one of its rows cannot go, each in its own.
+    /// Removes a batch in one transaction. If one of its rows cannot be removed, removes each row
+    /// in a transaction of its own.
     async fn remove_batch(
         &self,
         keys: Vec<PrimaryKey>,
@@ -99,7 +100,7 @@ impl Table {
                 Err(error) => {
                     cleared.kept += 1;
                     let entity = self.schema().name();
-                    tracing::debug!(entity, error = %Chain(&error), "a row is past its time and cannot be removed");
+                    tracing::debug!(entity, error = %Chain(&error), "an expired row cannot be removed");
                 }
             }
         }
@@ -107,7 +108,7 @@ impl Table {
         Ok(Removal::Rows(0))
     }
 
-    /// Reads the primary keys of rows past their time, after one of them.
+    /// Reads the primary keys of expired rows, after a given one.
     async fn expired(&self, after: Option<&PrimaryKey>) -> Result<Vec<PrimaryKey>, Error> {
         let stored = self.stored();
         let Some(expired) = &stored.statements.expired else {

@@ -1,6 +1,6 @@
 //! [`Migrations`]: changes the tables of a database to fit the schemas.
 
-// What a step can do. Must not know when it runs.
+// Steps of the application's own. Must not know when they run.
 mod step;
 
 use std::{collections::BTreeSet, fmt, future::Future, time::Duration};
@@ -244,8 +244,8 @@ impl Migrations {
         Ok(self.planned(target.inspect().words(), &compared, &run))
     }
 
-    /// Changes the tables, in its turn. While others hold one of them, ends the transaction,
-    /// pauses, so that those that wait behind it go on, and plans again.
+    /// Waits for its turn, and changes the tables. If others hold one of them, ends the
+    /// transaction, pauses so that statements queued behind it can go on, and plans again.
     async fn attempt(&self, held: &mut Held) -> Result<Plan, Error> {
         let clock = SystemClock::new();
         let mut turn = self.patience;
@@ -342,7 +342,7 @@ impl Migrations {
             Recorded::WithThoseBefore
         };
         if !plan.is_empty() || narrows {
-            // Before the last steps: what they write is recorded as the tables are now.
+            // Before the last steps, so that their writes are recorded with the new fields.
             target.capture(&self.schemas, recorded).await?;
         }
 
@@ -376,7 +376,7 @@ impl Migrations {
         steps.filter(|step| !run.contains(&step.name)).collect()
     }
 
-    /// Refuses what was asked for wrongly, before anything is opened.
+    /// Checks the arguments, before anything is opened.
     fn check(&self) -> Result<(), Error> {
         check_all(&self.schemas)?;
         check_limit("patience", self.patience)?;
@@ -394,7 +394,7 @@ impl Migrations {
                 return refused("the name of a step", &step.name, "of 1 to 200 bytes");
             }
             if !names.insert(&step.name) {
-                return refused("the name of a step", &step.name, "that of no other step");
+                return refused("the name of a step", &step.name, "unique");
             }
         }
 
@@ -402,7 +402,7 @@ impl Migrations {
             let schema = self.schemas.iter().find(|schema| schema.name() == table);
             let is_free = schema.is_some_and(|schema| schema.field(column).is_none());
             if !is_free {
-                let allowed = "a column that the schema of one of the entities does not know";
+                let allowed = "a column that the schema of its table does not have";
                 return refused("keep_column", &format!("{table}.{column}"), allowed);
             }
         }

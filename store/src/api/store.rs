@@ -1,6 +1,6 @@
 //! [`Store`]: the database, its lock and its connections; creates tables from schemas.
 
-// How it is opened.
+// The options for opening a store.
 mod options;
 
 use std::{
@@ -184,7 +184,7 @@ impl Store {
         let engine = &self.shared.engine;
         let catalog = match engine.dialect() {
             Some(dialect) => Catalog::of(dialect, &schemas),
-            // Refuses whatever there is.
+            // Refuses every entity.
             None => {
                 engine.lay_out(&schemas).await?;
                 Catalog::default()
@@ -347,7 +347,7 @@ impl Store {
     }
 
     /// Returns the kind of database: `sqlite` or `postgres`. For a store [without
-    /// tables](Self::without_tables) it is the kind of server.
+    /// tables](Self::without_tables), returns the kind of server.
     #[must_use]
     pub fn engine(&self) -> &'static str {
         self.shared.engine.name()

@@ -41,7 +41,7 @@ use crate::{
 /// # Cost
 ///
 /// A read is one statement on a connection of the pool, from the connection's cache of prepared
-/// statements. A write is a transaction of some three statements, and one flush of the disk.
+/// statements. A write is a transaction of about three statements, and one flush of the disk.
 #[derive(Clone, Debug)]
 pub struct Table {
     pub(crate) shared: Arc<Shared>,
@@ -129,7 +129,7 @@ impl Table {
         async move { Ok(selected.await?.map(|live| live.row)) }
     }
 
-    /// Selects the row that a selector means, with the time that it has left.
+    /// Selects the row of a selector, with the time that it has left.
     pub(crate) fn selected(
         &self,
         selector: Selector,
@@ -228,7 +228,7 @@ impl Table {
         self.update_with(selector, edit, options)
     }
 
-    /// Updates as [`update`](Self::update) does, with any way of making the new row.
+    /// Updates as [`update`](Self::update) does, with any kind of edit.
     pub(crate) fn update_with(
         &self,
         selector: Selector,
@@ -277,7 +277,7 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// [`Error::Restricted`] ; [`Error::Violations`] if clearing a reference breaks a rule of its
+    /// [`Error::Restricted`]; [`Error::Violations`] if clearing a reference breaks a rule of its
     /// row; for a faulty selector as [`select_where`](Self::select_where); [`Error::Hook`]; or the
     /// database fails. Nothing is changed then.
     pub fn delete(
@@ -320,7 +320,7 @@ impl Table {
         self.read_as(sql, self.schema(), parameters).await
     }
 
-    /// Reads rows of a schema: the entity's, or that of what is counted of it.
+    /// Reads rows of a schema: the entity's, or that of a count.
     async fn read_as(
         &self,
         sql: &Sql,
@@ -371,7 +371,7 @@ pub(crate) fn table_of(
     })
 }
 
-/// Returns the fields of the cache key; the primary key where the schema names none.
+/// Returns the fields of the cache key, or of the primary key if the schema has no cache key.
 pub(crate) fn cache_key_fields(schema: &Schema) -> Vec<usize> {
     let names = schema.cache_key_fields().iter();
     let fields: Vec<_> = names
@@ -384,7 +384,7 @@ pub(crate) fn cache_key_fields(schema: &Schema) -> Vec<usize> {
     }
 }
 
-/// Refuses a number of cache key parts that the schema does not name.
+/// Refuses a wrong number of cache key parts.
 pub(crate) fn check_parts(schema: &Schema, given: usize) -> Result<(), Error> {
     let expected = match schema.cache_key_fields() {
         [] => schema.primary_key().len(),
@@ -402,7 +402,7 @@ pub(crate) fn check_parts(schema: &Schema, given: usize) -> Result<(), Error> {
     }
 }
 
-/// Refuses a field that is not there, and a value that cannot be one of its.
+/// Refuses a value that is not of the field's kind.
 pub(crate) fn check_kind(schema: &Schema, field: usize, value: &Value) -> Result<(), Error> {
     let Some(declared) = schema.fields().get(field) else {
         return Ok(());

@@ -173,7 +173,7 @@ impl Transaction {
         self.open.commit().await
     }
 
-    /// Rolls back, and waits until everything that it held is released.
+    /// Rolls back, and waits until everything that the transaction held is released.
     pub async fn rollback(self) {
         self.open.roll_back().await;
     }

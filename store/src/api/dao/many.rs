@@ -30,7 +30,7 @@ impl<E: Entity> Dao<E> {
     /// let two = vec![Consumer::named("alice"), Consumer::named("bob")];
     /// assert_eq!(consumers.insert_many(two).await?.len(), 2);
     ///
-    /// // One that is refused takes the others along.
+    /// // If one is refused, none is inserted.
     /// let clash = vec![Consumer::named("carol"), Consumer::named("bob")];
     /// assert!(consumers.insert_many(clash).await.is_err());
     /// assert_eq!(consumers.select_by("username", "carol").await?, None);
@@ -97,8 +97,8 @@ impl<E: Entity> Dao<E> {
     /// Streams all rows that a query selects, in its order. Reads a page of up to [`MAX_SIZE`] rows
     /// whenever the last one is used up, whatever size the query asks for.
     ///
-    /// Between pages nothing is held, so writes go on; what that means for rows that change is said
-    /// at [`PageQuery`]. After an error the stream ends.
+    /// Nothing is held between pages, so writes go on; [`PageQuery`] says what that means for rows
+    /// that change. After an error the stream ends.
     ///
     /// # Examples
     ///

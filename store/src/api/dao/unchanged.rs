@@ -1,5 +1,5 @@
-//! The writes of a [`Dao`] that are done if the row is still as its caller has read it: optimistic
-//! locking, by the whole row or by its version.
+//! The writes of a [`Dao`] that take effect only if the row has not changed since its caller read
+//! it: optimistic locking, by the whole row or by its version.
 
 use tidings_core::{Entity, EntityId as _};
 
@@ -12,9 +12,9 @@ use crate::{
 };
 
 impl<E: Entity> Dao<E> {
-    /// Stores a row in place of what the caller has read, if it is still as it was then in every
-    /// field. Returns it as it is stored, or `None` if it is not there. This is optimistic locking,
-    /// with the row itself as its version: nothing is held between the read and this call.
+    /// Replaces a row that the caller has read, if every field still has the value that was read.
+    /// Returns the row as stored, or `None` if there is no such row. This is optimistic locking,
+    /// with the row itself as its version: no lock is held between the read and this call.
     ///
     /// # Errors
     ///
@@ -50,12 +50,12 @@ impl<E: Entity> Dao<E> {
         self.update_with(selector, move |row| *row = new, WriteOptions::default())
     }
 
-    /// Changes the row with this primary key, if it is at a version; see [`update`](Self::update).
-    /// Each write counts the version up by one.
+    /// Changes the row with this primary key, if it has this version; see [`update`](Self::update).
+    /// Each write increments the version.
     ///
     /// # Errors
     ///
-    /// [`Error::Changed`] if it is at another version: read it again, and decide.
+    /// [`Error::Changed`] if it has another version: read the row again, and decide.
     /// [`Error::Unversioned`] if no field is marked `#[entity(version)]`. Otherwise as
     /// [`update`](Self::update).
     ///
@@ -75,7 +75,7 @@ impl<E: Entity> Dao<E> {
     ///     version: i64,
     /// }
     ///
-    /// // What a form was filled in for: the version went out with it and comes back.
+    /// // The form was sent out with the row's version, and brings it back.
     /// async fn correct(accounts: &Dao<Account>, form: Account) -> Result<(), Error> {
     ///     let cents = form.cents;
     ///     accounts.update_at(form.id, form.version, move |account| account.cents = cents).await?;
@@ -95,8 +95,8 @@ impl<E: Entity> Dao<E> {
         self.update_with(selector, edit, WriteOptions::default())
     }
 
-    /// Stores a row in place of the one with its primary key, if that is at a version. Returns it
-    /// as it is stored, or `None` if it is not there. See [`update_at`](Self::update_at).
+    /// Replaces the row that has the same primary key, if it has this version. Returns the row as
+    /// stored, or `None` if there is no such row. See [`update_at`](Self::update_at).
     ///
     /// # Errors
     ///
@@ -134,8 +134,8 @@ impl<E: Entity> Dao<E> {
         self.update_with(selector, move |row| *row = new, WriteOptions::default())
     }
 
-    /// Deletes the row with this primary key and what goes with it, if it is at a version; see
-    /// [`update_at`](Self::update_at).
+    /// Deletes the row with this primary key and the rows that cascade from it, if it has this
+    /// version; see [`update_at`](Self::update_at).
     ///
     /// # Errors
     ///

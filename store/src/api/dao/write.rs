@@ -1,5 +1,5 @@
-//! The writes of a [`Dao`]: each is one transaction of its own, done whole even if its caller goes
-//! away.
+//! The writes of a [`Dao`]: each is a transaction of its own, and runs to its end even if its
+//! caller goes away.
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tidings_core::{BoxError, Entity, EntityId as _, Field, Patch, Row};
@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl<E: Entity> Dao<E> {
-    /// Inserts a row and returns it as it is stored. A nil UUID, a zero time and an absent text are
-    /// made, where the field is declared so.
+    /// Inserts a row and returns it as stored. A nil UUID, a zero time and an absent text are
+    /// generated, if the field is declared so.
     ///
     /// # Errors
     ///
@@ -30,7 +30,7 @@ impl<E: Entity> Dao<E> {
     /// # async fn main() -> Result<(), tidings_store::Error> {
     /// # let consumers = consumers().await?;
     /// let bob = consumers.insert(Consumer::named("bob")).await?;
-    /// assert!(!bob.id.is_nil()); // it was made
+    /// assert!(!bob.id.is_nil()); // it was generated
     ///
     /// let again = consumers.insert(Consumer::named("bob")).await.unwrap_err();
     /// assert!(matches!(again, Error::Unique { fields, .. } if fields == ["username"]));
@@ -57,7 +57,7 @@ impl<E: Entity> Dao<E> {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), tidings_store::Error> {
     /// # let consumers = consumers().await?;
-    /// let silent = WriteOptions::silent(); // evicts, and no handler hears of it
+    /// let silent = WriteOptions::silent(); // evicts, but runs no handler
     /// consumers.insert_with(Consumer::named("bob"), silent).await?;
     /// # Ok(()) }
     /// ```
@@ -72,11 +72,11 @@ impl<E: Entity> Dao<E> {
         async move { Ok(E::from_row(inserted.await?)?) }
     }
 
-    /// Changes the row with this primary key, in one transaction with reading it. Returns it as it
-    /// is stored, or `None` if it is not there.
+    /// Reads and changes the row with this primary key, in one transaction. Returns the row as
+    /// stored, or `None` if there is no such row.
     ///
-    /// The closure runs on the store's runtime with the writer held: it should be quick. If it
-    /// panics, nothing is changed and the error says so.
+    /// The closure runs on the store's runtime while the writer is held, so it should be quick. If
+    /// it panics, nothing is changed and the error says so.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl<E: Entity> Dao<E> {
             .boxed()
     }
 
-    /// Changes the row that a selector means, with options; see [`update`](Self::update).
+    /// Changes the selected row, with options; see [`update`](Self::update).
     ///
     /// # Errors
     ///
@@ -160,7 +160,7 @@ impl<E: Entity> Dao<E> {
     /// # let consumers = consumers().await?;
     /// consumers.insert(Consumer::named("bob")).await?;
     ///
-    /// // Only if bob has no plan yet, and unheard by handlers.
+    /// // Only if bob has no plan yet, and without running handlers.
     /// let without_plan = Selector::by("username", "bob").and("plan", None::<&str>);
     /// let to_gold = |row: &mut Consumer| row.plan = Some("gold".into());
     /// let changed = consumers.update_with(without_plan, to_gold, WriteOptions::silent());
@@ -186,13 +186,13 @@ impl<E: Entity> Dao<E> {
         async move { typed(updated.await?) }
     }
 
-    /// Changes the row with this primary key, if the closure does not refuse; see
+    /// Changes the row with this primary key, unless the closure returns an error; see
     /// [`update`](Self::update).
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update); [`Error::Refused`] with what the closure says: nothing is
-    /// changed then.
+    /// As [`update`](Self::update); [`Error::Refused`] with the closure's error. Then nothing is
+    /// changed.
     ///
     /// # Examples
     ///
@@ -267,8 +267,9 @@ impl<E: Entity> Dao<E> {
         self.upsert_with(Selector::primary_key(key), entity, WriteOptions::default())
     }
 
-    /// Replaces the row with this value of a unique field, or creates it. The entity's own primary
-    /// key is that of the row, or nil; its value of the field is the one given here.
+    /// Replaces the row with this value of a unique field, or creates it. The entity's primary key
+    /// must be that of the row, or nil. The value given here overrides the entity's value of the
+    /// field.
     ///
     /// # Errors
     ///
@@ -299,8 +300,7 @@ impl<E: Entity> Dao<E> {
             .boxed()
     }
 
-    /// Replaces or creates the row that a selector means, with options; see
-    /// [`upsert`](Self::upsert).
+    /// Replaces or creates the selected row, with options; see [`upsert`](Self::upsert).
     ///
     /// # Errors
     ///
@@ -337,7 +337,8 @@ impl<E: Entity> Dao<E> {
         }
     }
 
-    /// Deletes the row with this primary key and what goes with it; see [`Table::delete`].
+    /// Deletes the row with this primary key and the rows that cascade from it; see
+    /// [`Table::delete`].
     ///
     /// # Errors
     ///
@@ -352,7 +353,7 @@ impl<E: Entity> Dao<E> {
     /// # let consumers = consumers().await?;
     /// let bob = consumers.insert(Consumer::named("bob")).await?;
     /// assert_eq!(consumers.delete(bob.id).await?, Some(bob.clone()));
-    /// assert_eq!(consumers.delete(bob.id).await?, None); // to delete what is absent succeeds
+    /// assert_eq!(consumers.delete(bob.id).await?, None); // deleting an absent row succeeds
     /// # Ok(()) }
     /// ```
     pub fn delete(
@@ -363,7 +364,7 @@ impl<E: Entity> Dao<E> {
         self.delete_with(selector, WriteOptions::default())
     }
 
-    /// Deletes the row with this value of a unique field and what goes with it; see
+    /// Deletes the row with this value of a unique field and the rows that cascade from it; see
     /// [`Table::delete`].
     ///
     /// # Errors
@@ -391,7 +392,7 @@ impl<E: Entity> Dao<E> {
         self.delete_with(selector, WriteOptions::default()).boxed()
     }
 
-    /// Deletes the row that a selector means, with options; see [`delete`](Self::delete).
+    /// Deletes the selected row, with options; see [`delete`](Self::delete).
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A step of an application's own: what it can do, and how it is run.
+//! A step of the application's own: what it can do, and how it runs.
 
 use std::{fmt, future::Future, panic::AssertUnwindSafe, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{error::Error, migration::Target};
 
 type Run = dyn Fn(StepStatements) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync;
 
-/// A step of an application's own.
+/// A step of the application's own.
 #[derive(Clone)]
 pub(super) struct Step {
     pub(super) name: String,
@@ -21,7 +21,7 @@ pub(super) struct Step {
 /// When a step runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// On the tables as they were.
+    /// On the tables as they are.
     Before,
     /// On the tables as the schemas ask for them.
     After,
@@ -129,13 +129,13 @@ impl Held {
         self.0.as_deref_mut().ok_or(Error::Closed)
     }
 
-    /// Runs a step, and writes down that it was run.
+    /// Runs a step, and records that it ran.
     pub(super) async fn run(&mut self, step: &Step) -> Result<(), Error> {
         let target = self.target()?;
         let engine = target.engine();
         target.inspect().run("SAVEPOINT step").await?;
 
-        // Taken back at the end even if a handle was kept: no statement comes after it.
+        // Taken back at the end, so that no statement can follow even if the step keeps its handle.
         let shared: Shared = Arc::new(Mutex::new(self.0.take()));
         let sql = StepStatements {
             target: Arc::clone(&shared),
@@ -155,7 +155,7 @@ impl Held {
         }
 
         let target = self.target()?;
-        // There is none where the step has ended the transaction.
+        // The savepoint is gone if the step has ended the transaction.
         let open = target.inspect().run("RELEASE SAVEPOINT step").await;
         open.map_err(|error| {
             let why = format!("it must not end the transaction ({error})");

@@ -14,7 +14,7 @@ use crate::{
     write::operation::InsertMany,
 };
 
-/// What a count is read as: a row of one field.
+/// The schema of the result of a count: a row of one field.
 static COUNT: LazyLock<Schema> = LazyLock::new(|| {
     Schema::builder("count")
         .field(Field::of::<i64>("count"))
@@ -22,13 +22,13 @@ static COUNT: LazyLock<Schema> = LazyLock::new(|| {
 });
 
 impl Table {
-    /// Inserts many rows, all of them or none, with a statement for some hundred of them; returns
-    /// them as stored, in the given order. Hooks see one call, without rows.
+    /// Inserts many rows, all of them or none, up to a hundred with one statement. Returns them as
+    /// stored, in the given order. Hooks see one call, without rows.
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert); [`Error::Violations`] are those of the first row that is wrong,
-    /// its fields named as in `[7].username`.
+    /// As [`insert`](Self::insert); [`Error::Violations`] reports the first row that is wrong, and
+    /// names its fields as in `[7].username`.
     pub fn insert_many(
         &self,
         rows: Vec<Row>,
