@@ -1,8 +1,8 @@
 //! A store without tables, for a node whose log is on a server of its own.
 //!
-//! It takes the place of a database where a node asks its store for something: the key that tokens
-//! are signed with, a position, a sign of life. It holds no rows, so it refuses every entity with a
-//! table, and a transaction over it commits nothing.
+//! It answers what a node asks of its store besides rows: the key that signs tokens, a position,
+//! and whether the store can be reached. It holds no rows, so it refuses every entity with a table,
+//! and its transactions commit nothing.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -23,10 +23,10 @@ use crate::{
     start::{DatabaseKey, Start},
 };
 
-/// How long a transaction may be open that changes nothing.
+/// How long a transaction may be open. It changes nothing.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// A log on a server of its own.
+/// The engine of a store without tables: a log on a server of its own.
 pub(crate) struct Apart {
     name: &'static str,
     log: Arc<dyn KeptLog>,
@@ -36,7 +36,7 @@ pub(crate) struct Apart {
 
 impl Apart {
     pub(crate) fn new(name: &'static str, log: Arc<dyn KeptLog>, key: Option<[u8; 32]>) -> Self {
-        // Without a key of the cluster's, tokens hold in this process.
+        // Without a key of the cluster, tokens are valid in this process only.
         let key = key.unwrap_or_else(|| {
             let mut key = [0; 32];
             SystemEntropy.fill(&mut key);
@@ -110,7 +110,7 @@ impl Engine for Apart {
         std::future::ready(no_tables()).boxed()
     }
 
-    // No row expires by it.
+    // There are no rows that could expire.
     fn time(&self) -> BoxFuture<'_, Result<Timestamp, Error>> {
         std::future::ready(no_tables()).boxed()
     }
@@ -174,7 +174,7 @@ impl fmt::Debug for Apart {
 /// A transaction over no tables.
 #[derive(Debug)]
 struct Nothing {
-    /// The newest record of the log when it began.
+    /// The newest record of the log when the transaction began.
     newest: Step,
 }
 
@@ -214,7 +214,7 @@ impl Session for Nothing {
     }
 
     fn mark(&self) -> Option<CommitName> {
-        // Nothing is written, and places are given out by records alone.
+        // Nothing is written, and only records have places in the log.
         let Step { number, id } = self.newest;
         Some(CommitName {
             number,

@@ -1,9 +1,9 @@
-//! What a database has to be able to do, and what all of them share.
+//! [`Engine`] and [`Session`]: what the store needs from a database.
 //!
-//! An engine is one folder (`sqlite/`, `postgres/`) that implements [`Engine`] and [`Session`].
-//! What a write does is decided above, with the same statements, on every engine alike. What an
-//! engine decides for itself is how many may write at a time: SQLite's only writer is held by its
-//! session; PostgreSQL's sessions lock rows.
+//! An engine is one folder (`sqlite/`, `postgres/`) that implements [`Engine`] and [`Session`]. The
+//! layers above decide what a write does, with the same statements on every engine. The engine
+//! decides how many sessions may write at a time: on SQLite, a session holds the only writer; on
+//! PostgreSQL, sessions lock rows.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
@@ -26,14 +26,14 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Returns its name in health reports and metrics.
     fn name(&self) -> &'static str;
 
-    /// Returns the database file, where there is one.
+    /// Returns the database file, if there is one.
     fn path(&self) -> Option<PathBuf>;
 
-    /// Returns how its statements are written; none where it has no tables.
+    /// Returns the dialect of its statements; `None` if it has no tables.
     fn dialect(&self) -> Option<&'static dyn Dialect>;
 
-    /// Runs a statement and returns its rows, with the time that each has left where the statement
-    /// tells. It sees all that was committed before the call.
+    /// Runs a statement and returns its rows, with the time that each has left if the statement
+    /// selects it. It sees everything that was committed before the call.
     fn read<'a>(
         &'a self,
         sql: &'a Sql,
@@ -41,7 +41,7 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
         parameters: Vec<Parameter<'a>>,
     ) -> BoxFuture<'a, Result<Vec<Live<Row>>, Error>>;
 
-    /// Asks for the time by which rows expire.
+    /// Returns the time by which rows expire.
     fn time(&self) -> BoxFuture<'_, Result<Timestamp, Error>>;
 
     /// Returns how long a transaction may be open.
@@ -50,45 +50,46 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Begins a transaction.
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Error>>;
 
-    /// Makes or completes the tables, all of them or none.
+    /// Creates or completes the tables, all of them or none.
     fn lay_out<'a>(&'a self, schemas: &'a [&'static Schema]) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Opens the log of the database's changes; none where the database keeps none. Asks nothing
-    /// yet.
+    /// Opens the log of the database's changes; `None` if the database keeps no log. Does not
+    /// connect yet.
     fn log(&self, _: LogNeeds) -> Option<Arc<dyn KeptLog>> {
         None
     }
 
-    /// Opens the table of the cluster's members beside the log; none where the store has the
-    /// database for itself. Asks nothing yet.
+    /// Opens the table of the cluster's members beside the log; `None` if the store has the
+    /// database to itself. Does not connect yet.
     fn members(&self, _: &LogNeeds) -> Option<Arc<dyn Members>> {
         None
     }
 
-    /// Counts a start of a node, and returns it with the database's key, which is made at the
-    /// first. To be called once the tables are laid out.
+    /// Counts a start of a node, and returns the count with the database's key, which the first
+    /// start generates. Call it once the tables are laid out.
     fn start(&self) -> BoxFuture<'_, Result<Start, Error>>;
 
-    /// Asks the database for a sign of life.
+    /// Checks that the database answers.
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Returns whether a write would have to wait for another one of this process.
+    /// Returns whether a write would have to wait for another write of this process.
     fn is_busy(&self) -> bool;
 
-    /// Waits for the reads and writes that run, and lets go of the database. Later calls fail.
+    /// Waits for running reads and writes, and releases the database. Later calls fail.
     fn close(&self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Lets go of the database without waiting: later calls fail, and what is being written is not
-    /// committed any more.
+    /// Releases the database without waiting: later calls fail, and open transactions do not
+    /// commit.
     fn release(&self);
 
-    /// Waits until the database was let go of.
+    /// Waits until the database is released.
     fn released(&self) -> BoxFuture<'static, ()>;
 }
 
-/// An open transaction, and whatever is held for it.
+/// An open transaction, with everything that is held for it.
 ///
-/// Dropped without a commit it is rolled back before any other session can see what it did.
+/// If it is dropped without a commit, it is rolled back before any other session can see what it
+/// did.
 pub(crate) trait Session: fmt::Debug + Send {
     /// Runs a statement and returns its rows.
     fn rows<'a>(
@@ -98,8 +99,8 @@ pub(crate) trait Session: fmt::Debug + Send {
         parameters: Vec<Parameter<'a>>,
     ) -> BoxFuture<'a, Result<Vec<Row>, Error>>;
 
-    /// Reads rows as [`rows`](Self::rows) does, with the time that each has left where the
-    /// statement tells.
+    /// Reads rows as [`rows`](Self::rows) does, with the time that each has left if the statement
+    /// selects it.
     fn read<'a>(
         &'a mut self,
         sql: &'a Sql,
@@ -117,42 +118,42 @@ pub(crate) trait Session: fmt::Debug + Send {
     /// Runs a statement without parameters that every engine understands.
     fn run<'a>(&'a mut self, sql: &'static str) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Lets the commit check references, where rows refer to each other in a circle.
+    /// Defers the check of references to the commit, for rows that refer to each other in a circle.
     fn defer_references(&mut self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Asks that no handler hear of what the transaction changes, where a log tells them of it.
+    /// Marks the transaction so that no handler runs for its changes, if handlers run for the log's
+    /// records.
     fn silence(&mut self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Returns whether no other node is removing rows past their time from a table, and none can
-    /// begin to before the transaction ends.
+    /// Returns whether no other node is removing expired rows from a table. If so, none can begin
+    /// to until the transaction ends.
     fn removes_alone<'a>(&'a mut self, _table: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(std::future::ready(Ok(true)))
     }
 
-    /// Completes what the log holds of the transaction, right before it is committed, where the
-    /// store writes a part of that. Told is the entity of each row that it has changed.
+    /// Completes the transaction's records in the log, right before the commit, if the store writes
+    /// a part of them. Takes the entity of each row that the transaction changed.
     fn seal<'a>(&'a mut self, _: &'a [&'static str]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Returns what names the transaction in the database's log, once it is [sealed](Self::seal);
-    /// for one that changed nothing, what covers all that it saw. `None` where transactions have no
-    /// name.
+    /// Returns the transaction's name in the database's log, once it is [sealed](Self::seal). If it
+    /// changed nothing, the name covers everything that it saw. `None` if transactions have no
+    /// names.
     fn mark(&self) -> Option<CommitName>;
 
     /// Commits the transaction. An `Ok` is certain, and so is [`CommitError::Failed`].
     ///
-    /// What is held for the order of commits is held until the session is dropped.
+    /// The session keeps its place in the order of commits until it is dropped.
     fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>>;
 
     /// Ends the transaction without committing it, whatever state it is in.
     fn rollback(&mut self) -> BoxFuture<'_, ()>;
 
-    /// Waits until the database is done with a commit that was interrupted, however it ends. It may
-    /// be called on another runtime than the one that the session was used on, after that one was
-    /// shut down.
+    /// Waits until the database is done with an interrupted commit, however it ends. It may be
+    /// called on another runtime, after the session's own was shut down.
     fn settle(&mut self) -> BoxFuture<'_, ()>;
 }
 
@@ -170,22 +171,22 @@ pub(crate) enum Refused {
 #[derive(Debug)]
 pub(crate) struct Broken {
     pub(crate) by: Constraint,
-    /// What the database said, for a constraint that the schema does not know of.
+    /// The database's error, for a constraint that the schema does not know.
     pub(crate) error: Error,
 }
 
 /// Which constraint it is.
 #[derive(Debug)]
 pub(crate) enum Constraint {
-    /// The database did not say; the transaction goes on, and can be asked.
+    /// The database did not name it. The transaction stays open, and can run queries.
     Unnamed,
-    /// Over these columns. The transaction can only be rolled back.
+    /// A constraint over these columns. The transaction can only be rolled back.
     Over(Vec<String>),
-    /// One that is not known. The transaction can only be rolled back.
+    /// A constraint that the store does not know. The transaction can only be rolled back.
     Unknown,
 }
 
-/// How a commit can end otherwise than committed.
+/// Why a commit did not succeed.
 #[derive(Debug)]
 pub(crate) enum CommitError {
     /// Nothing was committed.

@@ -1,9 +1,9 @@
-//! The rule of both logs that the fault program can leave out, to show that it would notice: a
-//! cursor holds only in the log that it is of.
+//! The rule of both logs that the fault program can leave out, to show that it notices: a cursor is
+//! valid only in the log that it was taken from.
 //!
 //! In an ordinary build it always holds: [`continuity_is_checked`] is the constant `true`. With
-//! `--cfg tidings_faults` (`scripts/faults ENGINE --without EpochIsChecked`) a process leaves it
-//! out whose variable `WITHOUT_RULE` names it.
+//! `--cfg tidings_faults` (`scripts/faults ENGINE --without EpochIsChecked`), a process leaves the
+//! rule out if its variable `WITHOUT_RULE` names it.
 
 /// Returns whether a reader checks that the log is still the one that it has read.
 #[cfg(not(tidings_faults))]

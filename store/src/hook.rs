@@ -71,7 +71,7 @@ pub trait Hook: Send + Sync + 'static {
 #[derive(Default)]
 pub(crate) struct Hooks(RwLock<Arc<[Arc<dyn Hook>]>>);
 
-/// The hooks there were when a call began: those that run before it are those that run after it.
+/// The hooks that existed when a call began: the same hooks run before and after it.
 pub(crate) struct Current(Arc<[Arc<dyn Hook>]>);
 
 impl Hooks {
@@ -92,7 +92,7 @@ impl Current {
         self.0.is_empty()
     }
 
-    /// Stops at the first that refuses.
+    /// Runs the hooks in order; stops at the first one that refuses.
     pub(crate) fn before(&self, call: &Call<'_>) -> Result<(), Error> {
         for hook in self.0.iter() {
             match catch_unwind(AssertUnwindSafe(|| hook.before(call))) {

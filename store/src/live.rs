@@ -15,7 +15,7 @@ pub struct Live<T> {
 }
 
 impl<T> Live<T> {
-    /// Returns the row in another form.
+    /// Converts the row.
     pub(crate) fn try_map<U, E>(self, form: impl FnOnce(T) -> Result<U, E>) -> Result<Live<U>, E> {
         Ok(Live {
             row: form(self.row)?,
@@ -24,7 +24,7 @@ impl<T> Live<T> {
     }
 }
 
-/// Makes a duration of seconds that a database counted; less than none is none.
+/// Converts seconds that a database counted to a duration; a negative number becomes zero.
 pub(crate) fn seconds(left: f64) -> Duration {
     Duration::try_from_secs_f64(left.max(0.0)).unwrap_or(Duration::MAX)
 }

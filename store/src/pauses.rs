@@ -1,5 +1,5 @@
-//! [`Pauses`]: the pauses between attempts at what others have now, which grow and differ between
-//! nodes. [`Waits`]: how long each attempt at a table waits for it.
+//! [`Pauses`]: the pauses between attempts to get something that others hold. They grow, and differ
+//! between nodes. [`Waits`]: how long each attempt to lock a table waits.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(crate) struct Pauses {
 }
 
 impl Pauses {
-    /// Between attempts to connect.
+    /// Returns the pauses between attempts to connect.
     pub(crate) fn of_connecting() -> Self {
         Self {
             next: Duration::from_millis(20),
@@ -22,7 +22,8 @@ impl Pauses {
         }
     }
 
-    /// Between attempts at a table that others hold: those that waited behind it go on.
+    /// Returns the pauses between attempts to lock a table that others hold. Statements that were
+    /// queued behind an attempt go on in the pause.
     pub(crate) fn of_tables() -> Self {
         Self {
             next: Duration::from_millis(100),
@@ -30,7 +31,7 @@ impl Pauses {
         }
     }
 
-    /// Returns how long to pause; none if another attempt would come too late.
+    /// Returns how long to pause; `None` if another attempt would come too late.
     pub(crate) fn next_before(&mut self, until: Instant) -> Option<Duration> {
         let pause = self.next();
         (Instant::now() + pause < until).then_some(pause)
@@ -44,17 +45,18 @@ impl Pauses {
     }
 }
 
-/// How long an attempt at a table that others hold waits: whatever reads it next waits behind it.
+/// How long an attempt to lock a table waits. It is short, because later readers of the table queue
+/// behind it.
 const BRIEFLY: Duration = Duration::from_millis(500);
-/// How long the last attempt waits at least, where the limit is long.
+/// How long the last attempt waits at least, if the limit is long.
 const LAST: Duration = Duration::from_secs(5);
 
-/// The waits for tables that others hold, with an end. What else an attempt does, such as making
-/// an index, is not counted.
+/// The waits for tables that others hold, within one limit. Only waits count, not the work of an
+/// attempt, such as the creation of an index.
 ///
-/// Attempts wait briefly, and those that were behind them go on in the pauses. Where others hold a
-/// table one after the other it is free for no moment; so the last attempt waits out what is left,
-/// which is half of the limit or a few seconds.
+/// Attempts wait briefly, and statements queued behind them go on in the pauses. If others hold a
+/// table one after the other, it is never free; so the last attempt waits for all of the time that
+/// is left, which is half of the limit or a few seconds.
 #[derive(Debug)]
 pub(crate) struct Waits {
     left: Duration,
@@ -63,7 +65,7 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    /// Begins them, with a limit for all together.
+    /// Returns the waits for tables, with one limit for all of them together.
     pub(crate) fn of_tables(limit: Duration) -> Self {
         Self {
             left: limit,
@@ -81,8 +83,8 @@ impl Waits {
         }
     }
 
-    /// Counts an attempt that had a table not in its time, and returns how long to pause before the
-    /// next; none if it was the last.
+    /// Counts an attempt that did not get its table in time, and returns how long to pause before
+    /// the next; `None` if it was the last.
     pub(crate) fn held_up(&mut self) -> Option<Duration> {
         self.left -= self.next();
         if self.left.is_zero() {

@@ -36,30 +36,31 @@ pub trait ChangeSink: Any + Send + Sync {
     /// committed.
     ///
     /// Called instead of [`committed`](Self::committed). If a write is interrupted in the middle of
-    /// its commit (because its runtime is shut down), this is called twice: at once, and when the
-    /// database is done.
+    /// its commit (because its runtime is shut down), this is called twice: at once, and again when
+    /// the database is done.
     fn in_doubt(&self, changes: &ChangeSet);
 
-    /// Names a commit by what the database calls it ([`ChangeSet::commit`]), in the epoch of the
-    /// log that the sink knows of now. None before the log was read, and by default.
+    /// Returns the full name of a commit: the database's own name for it ([`ChangeSet::commit`]),
+    /// with the epoch of the log that the sink knows now. `None` before the log was read, and by
+    /// default.
     ///
-    /// Asked right before a commit and again once it was acknowledged: a crash in between begins
-    /// another epoch, and may have taken the commit along.
+    /// Called right before a commit, and again after it was acknowledged: a crash in between begins
+    /// another epoch, and may have lost the commit.
     fn mark(&self, _commit: CommitName) -> Option<Mark> {
         None
     }
 
-    /// Returns whether all of a commit was seen in the log, as far as its name says. Asked right
-    /// before a commit is made: if it was, the log hands out numbers again that it has lost, and
-    /// the sink has not heard of it yet. False by default.
+    /// Returns whether, by its name, all of a commit was already read from the log. Called right
+    /// before the commit. `true` means that the log has lost numbers and assigns them again, and
+    /// that the sink does not know this yet. `false` by default.
     fn has_seen(&self, _mark: Mark) -> bool {
         false
     }
 
-    /// Names the last commit that it was told of, where the database has no names for commits. None
-    /// by default.
+    /// Returns a name for the last commit that the sink received, if the database has no names for
+    /// commits. `None` by default.
     ///
-    /// Asked while a write holds its place in the order: right after
+    /// Called while a write holds its place in the order: right after
     /// [`committed`](Self::committed), or before a write that has changed nothing ends.
     fn last(&self) -> Option<Bookmark> {
         None
@@ -86,13 +87,13 @@ pub struct ChangeSet {
     /// The name of the commit in the database's log: PostgreSQL's transaction id, or SQLite's last
     /// record. `None` if the database keeps no log.
     pub commit: Option<CommitName>,
-    /// The same with its epoch, as the sink [named](ChangeSink::mark) it right before the commit.
+    /// The same name with its epoch, as the sink [returned](ChangeSink::mark) it right before the
+    /// commit.
     pub mark: Option<Mark>,
 }
 
 impl ChangeSet {
-    /// Returns the entity of each row that is known to have changed, at least one for each that was
-    /// touched.
+    /// Returns the entity of each change, and then each touched entity.
     pub(crate) fn entities(&self) -> Vec<&'static str> {
         let changed = self.changes.iter().map(|change| change.schema.name());
         let touched = self.touched.iter().map(|schema| schema.name());

@@ -1,8 +1,8 @@
 //! [`Start`]: what a database keeps for the nodes that start on it: a key, and a count of starts.
 //!
-//! The key is made once, at random, and is never changed, so that what one node signs another one
-//! on the same database can check, after a restart too. It can be read by any user who may read the
-//! tables. A database in memory takes its key along when it goes.
+//! The key is random and never changes. So a node can check what another node on the same database
+//! has signed, even after a restart. Any user who may read the tables can read the key. The key of
+//! an in-memory database is lost with it.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub struct Start {
     pub number: u64,
 }
 
-/// The random key of a database. It shows nothing of itself.
+/// The random key of a database. Its `Debug` form does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseKey([u8; 32]);
 

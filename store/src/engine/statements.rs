@@ -1,8 +1,8 @@
 //! The SQL of one table, built once when the store is attached.
 //!
 //! Names are quoted and values are always parameters. A list of any length is one parameter, so
-//! that each statement has one text, which the driver prepares once per connection. What engines
-//! say differently, a [`Dialect`] says.
+//! that each statement has one text, which the driver prepares once per connection. A [`Dialect`]
+//! supplies what differs between engines.
 
 // Pages and counts of any shape.
 mod shaped;
@@ -21,12 +21,12 @@ use crate::page::TagShape;
 /// The text of a statement.
 pub(crate) type Sql = Arc<str>;
 
-/// Stands for a parameter while a statement is built; the value itself is thrown away.
+/// A placeholder for parameters while a statement is built; the value itself is discarded.
 const PARAMETER: i64 = 0;
 
-/// What engines say differently.
+/// The parts of a statement that differ between engines.
 pub(crate) trait Dialect: fmt::Debug + Send + Sync {
-    /// Writes a statement down.
+    /// Returns the text of a statement.
     fn select(&self, statement: &SelectStatement) -> String;
     fn insert(&self, statement: &InsertStatement) -> String;
     fn update(&self, statement: &UpdateStatement) -> String;
@@ -51,14 +51,14 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Returns the condition that a set has tags, which are one parameter.
     fn tagged(&self, tags: Expr, shape: TagShape) -> Expr;
 
-    /// Holds the rows until the transaction ends, where rows are held at all.
+    /// Locks the rows until the transaction ends, if the engine locks rows.
     fn hold(&self, statement: &mut SelectStatement);
 
     /// Returns the time by the database's clock, in whole Unix seconds: the same throughout a
     /// statement.
     fn now(&self) -> Expr;
 
-    /// Returns how many seconds lie between now and a time in a column, parts of seconds included.
+    /// Returns how many seconds lie between now and a time in a column, with fractions.
     fn seconds_until(&self, column: Expr) -> Expr;
 }
 
@@ -71,25 +71,25 @@ pub(crate) struct Statements {
     pub(crate) update: Sql,
     /// Parameter: a list of primary keys.
     pub(crate) delete: Sql,
-    /// Stores several rows, and how many; parameters: every field of each.
+    /// Inserts several rows, and how many; parameters: every field of each.
     pub(crate) insert_many: (Sql, usize),
-    /// What must not be there twice, in the order of the schema: the primary key, unique fields,
-    /// sets of them.
+    /// One for each set of unique fields, in the order of the schema: the primary key, unique
+    /// fields, fields that are unique together.
     pub(crate) unique: Vec<Unique>,
     /// For rows that expire.
     pub(crate) expired: Option<Expired>,
 }
 
-/// Selects rows past their time.
+/// Selects expired rows.
 #[derive(Debug)]
 pub(crate) struct Expired {
     /// The first ones; parameter: their number.
     pub(crate) first: Sql,
-    /// Those after one of them; parameters: its primary key, their number.
+    /// Those after a given one; parameters: its primary key, their number.
     pub(crate) next: Sql,
-    /// One of them by its primary key, and holds it.
+    /// One of them by its primary key; locks it.
     pub(crate) by_id: Sql,
-    /// Those that another row clashes with, and holds them.
+    /// Those that another row clashes with; locks them.
     pub(crate) clashing: Vec<Clash>,
 }
 
@@ -97,11 +97,11 @@ pub(crate) struct Expired {
 #[derive(Debug)]
 pub(crate) struct Unique {
     pub(crate) fields: Vec<usize>,
-    /// If it is not past its time.
+    /// If it has not expired.
     pub(crate) plain: Sql,
-    /// If it is not past its time; holds it until the transaction ends.
+    /// If it has not expired; locks it until the transaction ends.
     pub(crate) holding: Sql,
-    /// Whether or not it is past its time.
+    /// Whether or not it has expired.
     pub(crate) other: Sql,
 }
 
@@ -131,8 +131,8 @@ impl Statements {
         }
     }
 
-    /// Selects the row with values of fields, given in any order; `None` if they are not unique.
-    /// Its parameters are in the order of [`Unique::fields`].
+    /// Returns the statements that select the row with values of these fields, in any order; `None`
+    /// if they are not unique together. The parameters are in the order of [`Unique::fields`].
     pub(crate) fn by_fields(
         &self,
         fields: impl IntoIterator<Item = usize> + Clone,
@@ -258,14 +258,14 @@ impl Pages {
     }
 }
 
-/// Whether a statement holds what it selects until the transaction ends.
+/// Whether a statement locks what it selects until the transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
     Rows,
     Nothing,
 }
 
-/// Selects the rows whose field is one of a list, which is the first parameter, and holds them.
+/// Selects and locks the rows whose field is one of a list, which is the first parameter.
 pub(crate) fn rows_referring(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Pages {
     let statement = referring(dialect, schema, field);
     Pages::of(dialect, schema, statement, Hold::Rows)
@@ -277,7 +277,7 @@ pub(crate) fn rows_touched(dialect: &dyn Dialect, schema: &Schema, field: usize)
     Pages::of(dialect, schema, statement, Hold::Nothing)
 }
 
-/// Selects the rows whose field names a row of the parent that is not there, and holds them.
+/// Selects and locks the rows whose field names a row that the parent's table does not have.
 pub(crate) fn rows_orphaned(
     dialect: &dyn Dialect,
     schema: &Schema,
@@ -314,7 +314,7 @@ pub(crate) fn delete_referring(dialect: &dyn Dialect, schema: &Schema, field: us
     dialect.delete(&statement).into()
 }
 
-/// Selects some of the rows whose field is one of a list, without holding them; parameters: the
+/// Selects some of the rows whose field is one of a list, without locking them; parameters: the
 /// list, their number.
 pub(crate) fn rows_restricting(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Sql {
     let mut statement = referring(dialect, schema, field);
@@ -337,8 +337,8 @@ fn select(dialect: &dyn Dialect, schema: &Schema) -> SelectStatement {
     statement
 }
 
-/// Selects rows that are not past their time, with the time that they have left behind their own
-/// columns where they expire.
+/// Selects rows that have not expired. If rows of the schema can expire, the time that each has
+/// left follows its own columns.
 fn select_live(dialect: &dyn Dialect, schema: &Schema) -> SelectStatement {
     let mut statement = select(dialect, schema);
     if let Some(expiry) = schema.expiry() {
@@ -349,7 +349,7 @@ fn select_live(dialect: &dyn Dialect, schema: &Schema) -> SelectStatement {
     statement
 }
 
-/// Returns the condition that a row is not past its time.
+/// Returns the condition that a row has not expired.
 fn lasts(dialect: &dyn Dialect, schema: &Schema, expiry: usize) -> Expr {
     let expires = || Expr::col(column(schema, expiry));
     expires().is_null().or(expires().gt(dialect.now()))
@@ -420,21 +420,21 @@ fn delete(dialect: &dyn Dialect, schema: &Schema) -> Sql {
     dialect.delete(&statement).into()
 }
 
-/// Returns a parameter without a kind's peculiarities.
+/// Returns a parameter without a cast.
 pub(crate) fn parameter() -> Expr {
     Expr::val(PARAMETER)
 }
 
-/// Orders rows by the whole primary key as it is stored: by its name alone a column would be as it
-/// is read, which may be a text.
+/// Orders rows by the whole primary key, as it is stored. A column's bare name would mean the
+/// column as it is read, which may be text.
 fn order_by_key(statement: &mut SelectStatement, schema: &Schema) {
     for key in primary_key(schema) {
         statement.order_by((Alias::new(schema.name()), key), Order::Asc);
     }
 }
 
-/// Returns the condition that a row lies beyond the one whose primary key is the parameters: by its
-/// parts in their order, as rows are compared.
+/// Returns the condition that a row lies beyond the one whose primary key is the parameters,
+/// compared part by part, in order.
 fn beyond(dialect: &dyn Dialect, schema: &Schema) -> Expr {
     let mut last = schema
         .primary_key_fields()
@@ -456,7 +456,7 @@ fn key_columns(schema: &Schema) -> Expr {
     }
 }
 
-/// Returns the column that other tables refer to: the primary key, which is one field there.
+/// Returns the column that other tables refer to: the primary key, which is then one field.
 fn referred(schema: &Schema) -> Alias {
     column(schema, schema.single_key().unwrap_or_default())
 }

@@ -6,8 +6,8 @@ use tidings_core::Schema;
 use super::{Dialect, Sql, beyond as beyond_key, column, lasts, order_by_key, select_live};
 use crate::page::{After, Direction, Ordered, Shape, Sought};
 
-/// Selects a page; parameters: those of the filter and the tags, where to start after (if
-/// anywhere), the number of rows.
+/// Selects a page; parameters: those of the filter and the tags, the row to start after (if any),
+/// the number of rows.
 pub(crate) fn page(dialect: &dyn Dialect, schema: &Schema, shape: &Shape) -> Sql {
     let mut statement = select_live(dialect, schema);
     restrict(&mut statement, dialect, schema, shape);
@@ -57,7 +57,7 @@ pub(crate) fn count(dialect: &dyn Dialect, schema: &Schema, shape: &Shape) -> Sq
     dialect.select(&statement).into()
 }
 
-/// Demands what a shape filters by.
+/// Adds the conditions of a shape.
 fn restrict(
     statement: &mut SelectStatement,
     dialect: &dyn Dialect,
@@ -84,9 +84,9 @@ fn restrict(
     }
 }
 
-/// Returns the condition of rows that come after a row in an order. Its parameters are the row's
-/// value twice, unless that is absent, and its primary key. Absent values come first, and last in
-/// the descending order.
+/// Returns the condition that a row comes after a given one in an order. Its parameters are the
+/// given row's value, twice, unless it is absent, and its primary key. Absent values come first in
+/// ascending order, and last in descending order.
 fn beyond(dialect: &dyn Dialect, schema: &Schema, order: Ordered, after: After) -> Expr {
     let field = &schema.fields()[order.field];
     let own = || Expr::col(Alias::new(field.name()));
