@@ -5,9 +5,9 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use tidings_core::{BoxError, RowError, SchemaFaults, Value, Violations, panic_text};
 
-// What this program was built with.
+// The kinds of databases in this build.
 mod built;
-// What a database said.
+// Errors of a database or its driver.
 mod database;
 // What a caller can do about an error.
 mod kind;
@@ -26,7 +26,7 @@ use crate::{loss::Loss, method::Method};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    // What was asked for was wrong; nothing was changed.
+    // The request was wrong; nothing was changed.
     /// The row breaks its schema's rules: correct the named fields.
     #[error("schema violation in {entity}: {violations}")]
     Violations {
@@ -401,7 +401,7 @@ impl Error {
         }
     }
 
-    /// Returns whether the database has a problem, and not the request.
+    /// Returns whether the database failed, and not the request.
     pub(crate) fn is_of_the_database(&self) -> bool {
         matches!(
             self.kind(),
@@ -434,7 +434,7 @@ impl Error {
     }
 }
 
-/// Names the entities that an error is about, if it is about any.
+/// Returns the entities that an error is about, as the end of a sentence.
 fn of(entities: &[String]) -> String {
     match entities {
         [] => String::new(),

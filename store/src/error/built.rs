@@ -1,4 +1,4 @@
-//! What a program was built with: what a URL of another kind of database is told.
+//! The kinds of databases in this build, and the advice for a URL of another kind.
 
 /// The features of kinds of databases that this program was built with.
 pub(super) const BUILT: &[&str] = &[
@@ -8,7 +8,7 @@ pub(super) const BUILT: &[&str] = &[
     "postgres",
 ];
 
-/// Returns what would be right in place of a scheme: another build, if that would take it.
+/// Returns the advice for an unsupported scheme: another build, if one would support it.
 pub(super) fn expected_of(scheme: &str, built: &[&str]) -> String {
     let feature = match scheme {
         "postgresql" => "postgres",

@@ -12,7 +12,7 @@ pub struct DatabaseError {
     code: Option<String>,
     /// The database that could not be reached: host, port and name.
     place: Option<String>,
-    /// Another write was in the way, and the same one can be done again at once.
+    /// Another write was in the way, so the same write can be repeated at once.
     pub(super) contention: bool,
     source: BoxError,
 }
@@ -37,7 +37,7 @@ impl DatabaseError {
         }
     }
 
-    /// Wraps what was not said by the database itself.
+    /// Wraps an error that does not come from the database itself.
     pub(crate) fn other(error: impl Into<BoxError>) -> Self {
         Self {
             code: None,
@@ -47,7 +47,7 @@ impl DatabaseError {
         }
     }
 
-    /// Makes the error of a write that was stopped by another one, and can be done again.
+    /// Returns the error of a write that another write stopped, and that can be repeated.
     pub(crate) fn contention(why: &'static str) -> Self {
         Self {
             contention: true,
@@ -55,7 +55,7 @@ impl DatabaseError {
         }
     }
 
-    /// Says where the database is.
+    /// Adds the place of the database.
     #[cfg(feature = "postgres")]
     pub(crate) fn at(self, place: &str) -> Self {
         Self {

@@ -6,19 +6,19 @@ use super::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// What was asked for is wrong: correct it.
+    /// The request is wrong: correct it.
     Invalid,
-    /// A row is in the way, or the rows are not as the call needs them: look, and decide.
+    /// A row is in the way, or the rows are not as the call needs them: read them, and decide.
     Conflict,
     /// The row is not as it was when it was read: read it again.
     Changed,
-    /// A hook or a closure of the application said no.
+    /// A hook or a closure of the application refused.
     Refused,
-    /// The database cannot do it now: try again later, once it has been mended.
+    /// The database cannot do it now: try again later, once the cause is fixed.
     Unavailable,
-    /// Whether it was done is not known: read the row before trying again.
+    /// The outcome is unknown: read the row before trying again.
     InDoubt,
-    /// What is stored does not fit the program: an operator has to look.
+    /// Stored data does not fit the program: an operator has to check it.
     Damaged,
     /// The program uses the store wrongly, or was set up wrongly.
     Misuse,
@@ -40,7 +40,7 @@ impl ErrorKind {
         Self::Panicked,
     ];
 
-    /// Returns the status of an HTTP answer that says so: 400, 409, 412, 500 or 503.
+    /// Returns the HTTP status of a response that reports the error: 400, 409, 412, 500 or 503.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
@@ -53,7 +53,7 @@ impl ErrorKind {
     }
 
     /// Returns whether the message may be shown to the caller that sent the request. Other messages
-    /// name paths and what the database said, and belong in a log.
+    /// contain paths and texts of the database, and belong in a log.
     #[must_use]
     pub fn is_public(self) -> bool {
         match self {
@@ -69,7 +69,7 @@ impl ErrorKind {
 }
 
 impl Error {
-    /// Returns what a caller can do about it.
+    /// Returns the kind of the error: what a caller can do about it.
     ///
     /// # Examples
     ///
@@ -134,8 +134,8 @@ impl Error {
         }
     }
 
-    /// Returns whether others held a lock of PostgreSQL for longer than a statement waits: one of
-    /// the store, or of a step of a migration.
+    /// Returns whether others held a lock of PostgreSQL for longer than a statement waits: a
+    /// statement of the store, or of a step of a migration.
     pub(crate) fn is_held_up(&self) -> bool {
         match self {
             Self::Busy(error) => error.code() == Some("55P03"),
