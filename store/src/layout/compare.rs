@@ -89,7 +89,7 @@ fn made(words: &dyn Words, schema: &Schema) -> Vec<Finding> {
 
     let indexes = wanted_indexes(words, schema).into_keys();
     changes.extend(indexes.map(Change::CreateIndex));
-    let remedy = format!("makes the table {table}");
+    let remedy = format!("creates the table {table}");
     vec![Finding::new(Need::Addition, "is missing", remedy, changes)]
 }
 
@@ -163,7 +163,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         for rule in table.rules.iter().filter(|rule| !replaced.contains(rule)) {
             let name = schema.name();
             self.impossible(format!(
-                "{name} has {rule}, which it would lose when it is made again"
+                "{name} has {rule}, which it would lose when it is rebuilt"
             ));
         }
 

@@ -92,7 +92,7 @@ async fn what_does_not_fit_is_told_at_once_and_nothing_is_done() {
         [
             "consumers lacks the column username",
             "consumers lacks the column note",
-            "public.consumers is a view, whose changes no trigger hears",
+            "public.consumers is a view, whose changes no trigger can record",
             "there is no table credentials in the search path",
             "numbers lacks the column text",
         ]

@@ -241,7 +241,7 @@ async fn what_cannot_be_captured_is_told_at_once_and_changes_nothing() {
     assert_eq!(
         differences,
         [
-            "consumers is a view, whose changes no trigger hears",
+            "consumers is a view, whose changes no trigger can record",
             "there is no table credentials"
         ]
     );

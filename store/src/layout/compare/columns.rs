@@ -87,7 +87,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
 
         if there.not_null && field.is_optional() {
             let changes = vec![Change::Release(name.to_owned())];
-            let remedy = format!("{table}: lets the column {name} be absent");
+            let remedy = format!("{table}: makes the column {name} optional");
             let difference = format!("{at} is NOT NULL, and may be absent");
             let finding = Finding::new(Need::Mending, difference, remedy, changes);
             self.findings.push(finding);
@@ -148,7 +148,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         }
 
         let loss = self.loss(name).await?;
-        let remedy = format!("{table}: makes the column {name} again, as {wanted}");
+        let remedy = format!("{table}: recreates the column {name} as {wanted}");
         let changes = vec![Change::RemakeColumn(index)];
         let finding = Finding::new(Need::Mending, difference, remedy, changes);
         self.findings.push(finding.losing(loss));
@@ -172,7 +172,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         let rows = self.rows(Some(&absent)).await?;
         let words = in_words(rows);
         let difference = format!("{table}.{name} is required, and absent in {words}");
-        let remedy = format!("{table}: requires the column {name}");
+        let remedy = format!("{table}: makes the column {name} required");
         if rows == 0 {
             if !field.is_primary_key() {
                 let changes = vec![Change::Require(index)];
@@ -180,7 +180,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 self.findings.push(finding);
             }
         } else if field.column_default().is_some() && !field.is_primary_key() {
-            let remedy = format!("{remedy}, and gives {words} its default");
+            let remedy = format!("{remedy}, and sets the default in {words}");
             let changes = vec![Change::Fill(index), Change::Require(index)];
             let finding = Finding::new(Need::Mending, difference, remedy, changes);
             self.findings.push(finding);
@@ -226,7 +226,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 .any(|(of, column)| of == table && column == name);
             if is_kept && is_demanded {
                 let changes = vec![Change::Release(name.clone())];
-                let remedy = format!("{table}: lets the column {name} be absent");
+                let remedy = format!("{table}: makes the column {name} optional");
                 let finding = Finding::new(need, difference, remedy, changes);
                 self.findings.push(finding);
             } else if self.depth == Depth::Start {

@@ -18,7 +18,7 @@ use crate::{
 fn acts(at: &str, there: &Reference) -> Option<String> {
     let action = there.action.as_deref()?;
     Some(format!(
-        "{at} has {action}, which would change rows unheard"
+        "{at} has {action}, which would change rows without events"
     ))
 }
 
@@ -50,7 +50,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
 
     fn refers(&self, field: &Field, wanted: &Foreign) -> String {
         format!(
-            "{}: lets the column {} refer to {} ({})",
+            "{}: adds the reference from the column {} to {} ({})",
             self.schema.name(),
             field.name(),
             wanted.entity,
@@ -136,10 +136,10 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             let difference = acts.unwrap_or_else(|| format!("{at} refers to another table"));
             let remedy = match fitting {
                 Some(_) => format!(
-                    "{table}: lets the column {name} no longer refer to {} ({}) as well",
+                    "{table}: drops the second reference of the column {name}, to {} ({})",
                     other.table, other.key
                 ),
-                None => format!("{table}: lets the column {name} refer to nothing"),
+                None => format!("{table}: drops the reference of the column {name}"),
             };
             let changes = vec![drop_of(name, other)];
             let finding = Finding::new(need, difference, remedy, changes);
@@ -164,7 +164,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         let difference = format!("{table}.{name} has a reference that was never checked");
         if self.depth == Depth::Start {
             tracing::warn!(
-                "{difference}: rows of before may refer to nothing; a migration checks them"
+                "{difference}: older rows may refer to nothing; a migration checks them"
             );
             return Ok(());
         }
@@ -268,8 +268,8 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             }
             if let Some(constraint) = there.and_then(|there| there.constraint.as_ref()) {
                 self.impossible(format!(
-                    "{table} has the constraint {constraint} in the place of the index {name}, and it is not \
-                     as that index would be: drop or rename the constraint"
+                    "{table} has the constraint {constraint} in place of the index {name}, but not with the same \
+                     definition: drop or rename the constraint"
                 ));
                 continue;
             }
@@ -282,7 +282,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 let clashing = self.clashing(&index.fields).await?;
                 if clashing > 0 {
                     let rows = in_words(clashing);
-                    self.impossible(format!("{rows} of {table} clash under {name}"));
+                    self.impossible(format!("{rows} of {table} violate {name}"));
                     continue;
                 }
             }
@@ -301,7 +301,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 }
             };
             let waits = self.words.waits_for_index(waits);
-            let remedy = format!("{table}: makes the index {name}{waits}");
+            let remedy = format!("{table}: creates the index {name}{waits}");
             let finding = Finding::new(Need::Addition, "", remedy, changes);
             self.findings.push(finding);
         }
@@ -322,12 +322,12 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
     fn leave(&mut self, name: &str, index: &Index) {
         let table = self.schema.name();
         let difference =
-            format!("{table} has an index {name} that is invalid or another than is needed");
+            format!("{table} has an index {name} that is invalid or has another definition");
         let mut others = self.table.indexes.values();
         if index.unique && !others.any(|there| index.is_held_by(there)) {
             let fields = index.fields.join(", ");
-            let difference = format!("{difference}, and nothing holds ({fields}) unique");
-            let remedy = format!("{table}: makes the index {name}");
+            let difference = format!("{difference}, and nothing keeps ({fields}) unique");
+            let remedy = format!("{table}: creates the index {name}");
             let finding = Finding::new(Need::Mending, difference, remedy, Vec::new());
             self.findings.push(finding);
         } else {

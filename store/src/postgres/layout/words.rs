@@ -96,11 +96,11 @@ impl Words for Postgres {
 
     fn waits_for_index(&self, is: IndexIs) -> &'static str {
         match is {
-            IndexIs::New => "; writers of the table wait until it is made",
+            IndexIs::New => "; writers of the table wait until it is created",
             IndexIs::Replaced => {
-                "; writers of the table wait until it is made, readers until the other is dropped"
+                "; writers of the table wait until it is created, readers until the old one is dropped"
             }
-            IndexIs::DroppedFirst => "; readers and writers of the table wait until it is made",
+            IndexIs::DroppedFirst => "; readers and writers of the table wait until it is created",
         }
     }
 

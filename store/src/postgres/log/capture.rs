@@ -213,7 +213,7 @@ async fn target(
     for table in &tables {
         if let Able::No(kind) = table.able {
             differences.push(format!(
-                "{} is {kind}, whose changes no trigger hears",
+                "{} is {kind}, whose changes no trigger can record",
                 table.name
             ));
         }

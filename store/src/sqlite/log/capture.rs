@@ -112,7 +112,7 @@ async fn wanted(
         }
         Named::Other(kind) => {
             differences.push(format!(
-                "{entity} is {kind}, whose changes no trigger hears"
+                "{entity} is {kind}, whose changes no trigger can record"
             ));
             return Ok(None);
         }

@@ -45,7 +45,7 @@ async fn a_start_leaves_an_invalid_index_and_refuses_if_nothing_else_is_unique()
     assert!(matches!(refused, Error::Incompatible { .. }), "{said}");
     for word in [
         UNIQUE,
-        "nothing holds (word) unique",
+        "nothing keeps (word) unique",
         "tidings migrate apply",
     ] {
         assert!(said.contains(word), "{said}");
@@ -148,7 +148,7 @@ async fn readers_go_on_while_an_index_is_made_in_the_place_of_another() {
     let migrations = Migrations::of(&place.url).schema(unique());
     let plan = migrations.plan().await.unwrap().to_string();
     assert!(
-        plan.contains("writers of the table wait until it is made"),
+        plan.contains("writers of the table wait until it is created"),
         "{plan}"
     );
 

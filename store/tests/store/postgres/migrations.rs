@@ -261,7 +261,7 @@ async fn a_reference_to_a_table_in_another_schema_is_made_again() {
     swap_reference(&place, "far.parents");
 
     let plan = migrations().apply().await.unwrap().plan.to_string();
-    let remedy = "lets the column parent refer to parents (id)";
+    let remedy = "adds the reference from the column parent to parents (id)";
     assert!(plan.contains(remedy), "{plan}");
     let left = migrations().plan().await.unwrap();
     assert!(left.is_empty(), "{left}");

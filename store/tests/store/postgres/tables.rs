@@ -124,7 +124,7 @@ async fn a_reference_that_acts_by_itself_is_refused() {
     let error = Fixture::attach(store, &schemas).await.unwrap_err();
     let said = error.to_string();
     assert!(
-        said.contains("consumer has ON DELETE CASCADE, which would change rows unheard"),
+        said.contains("consumer has ON DELETE CASCADE, which would change rows without events"),
         "{said}"
     );
 }

@@ -78,8 +78,8 @@ async fn rules_of_a_table_that_making_it_again_would_lose_are_in_the_way() {
     assert_eq!(
         plan.obstacles,
         [
-            "words has a rule of its own (CHECK), which it would lose when it is made again",
-            "words has UNIQUE (third), which it would lose when it is made again",
+            "words has a rule of its own (CHECK), which it would lose when it is rebuilt",
+            "words has UNIQUE (third), which it would lose when it is rebuilt",
             "words.length holds values in 1 row that are not INTEGER",
         ]
     );

@@ -94,7 +94,7 @@ async fn what_a_table_made_again_could_not_have_is_in_the_way() {
         let place = made(sql).await;
         let plan = migrations(&place, schema).plan().await.unwrap();
         let expected = [format!(
-            "words has {rule}, which it would lose when it is made again"
+            "words has {rule}, which it would lose when it is rebuilt"
         )];
         if plan.obstacles != expected {
             wrong.push((sql, plan.obstacles));

@@ -111,7 +111,7 @@ async fn a_table_that_does_not_fit_is_refused_with_every_difference_and_left_alo
                 "consumers.updated_at is required, and absent in 1 row",
                 "consumers.novel is NOT NULL without a default, and the schema does not know it",
                 "keyauth_credentials.id is not the primary key, and should be",
-                "keyauth_credentials.consumer has ON DELETE CASCADE, which would change rows unheard",
+                "keyauth_credentials.consumer has ON DELETE CASCADE, which would change rows without events",
                 "acls.consumer does not refer to consumers (id)",
                 "invoices is a view and not a table",
             ]
@@ -128,7 +128,7 @@ async fn a_table_that_does_not_fit_is_refused_with_every_difference_and_left_alo
         Error::Incompatible { differences } => {
             assert_eq!(
                 differences,
-                ["2 rows of consumers clash under unique:consumers(username)"]
+                ["2 rows of consumers violate unique:consumers(username)"]
             );
         }
         error => panic!("{error:?}"),

@@ -97,7 +97,7 @@ async fn an_empty_database_is_planned_as_sql_and_made_as_a_node_would() {
     let plan = migrations().plan().await.unwrap();
     let sql = plan.to_string();
     for expected in [
-        "-- makes the table consumers\nCREATE TABLE \"consumers\" (\"id\" ",
+        "-- creates the table consumers\nCREATE TABLE \"consumers\" (\"id\" ",
         "CREATE UNIQUE INDEX \"unique:consumers(username)\" ON \"consumers\" (\"username\");",
     ] {
         assert!(sql.contains(expected), "{sql}");
@@ -288,7 +288,7 @@ async fn what_no_migration_can_mend_is_told_with_the_number_of_rows() {
     let expected = [
         "tenants lacks the column region, which is required, and there is no value for 3 rows",
         "tenants.parent does not refer to tenants (id), and 2 rows would refer to nothing",
-        "3 rows of tenants clash under unique:tenants(host)",
+        "3 rows of tenants violate unique:tenants(host)",
     ];
     let plan = migrations(&place, second).plan().await.unwrap();
     assert_eq!(plan.obstacles, expected);
