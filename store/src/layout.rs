@@ -1,28 +1,28 @@
-//! Tables as the schemas ask for them, beside those that are there.
+//! Compares the tables of a database with their schemas, and changes them to fit.
 //!
-//! One comparison serves two. A node at its start makes what is missing ([`complete`]): tables,
-//! columns that may be absent or have a default, indexes, and references where the engine can add
-//! them. It alters nothing that is there in a way that could lose a row or a value; where a table
-//! does not fit, every difference is reported and nothing is done at all. A migration does the rest
-//! too.
+//! One comparison serves both starts and migrations. A node creates what is missing at its start
+//! ([`complete`]): tables, columns that may be absent or have a default, indexes, and references if
+//! the engine can add them. It never alters an existing table in a way that could lose a row or a
+//! value. If a table does not fit, every difference is reported and nothing is changed. A migration
+//! makes the other changes too.
 //!
-//! Indexes carry names that say what they are for, as in `unique:acls(consumer,group)`; those with
-//! such a name that no schema asks for any more are dropped. References are declared without an
-//! action: cascades are done by the store, row by row, so that each row has its event. A table that
-//! cascades by itself does not fit: its rows would vanish unheard.
+//! The name of an index says its purpose, as in `unique:acls(consumer,group)`. An index with such a
+//! name is dropped once no schema needs it. References are declared without an action: the store
+//! cascades row by row, so that each row has its event. A table whose references have actions does
+//! not fit: its rows would vanish without events.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
-// What is there. Must not know what is wanted.
+// Existing tables. Must not know what is wanted.
 pub(crate) mod there;
 
-// What is found where the two differ, and what mends it.
+// Differences, and the changes that resolve them.
 pub(crate) mod finding;
 
-// How an engine says it.
+// The statements of each engine.
 pub(crate) mod words;
 
-// How a database is looked at and changed.
+// Reads and changes the tables of a database.
 pub(crate) mod inspect;
 
 // The comparison itself.
@@ -39,8 +39,8 @@ pub(crate) use self::{
 };
 use crate::error::Error;
 
-/// Makes what is missing, or reports every difference and makes nothing; to be run in a
-/// transaction, which is rolled back on an error.
+/// Creates what is missing, or reports every difference and creates nothing. Call it in a
+/// transaction that is rolled back on an error.
 pub(crate) async fn complete<I: Inspect>(
     inspect: &mut I,
     schemas: &[&'static Schema],
@@ -68,8 +68,8 @@ pub(crate) async fn complete<I: Inspect>(
     Ok(())
 }
 
-/// Returns the statements for what was found, in the order in which they can be run: a reference
-/// may lead to any table.
+/// Returns the statements for the findings, in an order in which they can run: a reference may lead
+/// to any table.
 pub(crate) fn groups(
     words: &dyn Words,
     compared: &[Compared],

@@ -21,7 +21,7 @@ use crate::{
     loss::{Loss, in_words},
 };
 
-/// A schema, what the database has under its name, and where the two differ.
+/// A schema, what the database has under its name, and the differences between the two.
 #[derive(Debug)]
 pub(crate) struct Compared {
     pub(crate) schema: &'static Schema,
@@ -29,8 +29,8 @@ pub(crate) struct Compared {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Compares a schema with its table. Columns that the schema does not know are left alone if they
-/// are among those that are kept.
+/// Compares a schema with its table. Columns that the schema does not have are left alone if they
+/// are listed in `kept`.
 pub(crate) async fn compare<I: Inspect + ?Sized>(
     inspect: &mut I,
     schema: &'static Schema,
@@ -77,7 +77,7 @@ pub(crate) async fn compare<I: Inspect + ?Sized>(
     })
 }
 
-/// Returns everything that makes a table which is not there.
+/// Returns the findings that create a missing table.
 fn made(words: &dyn Words, schema: &Schema) -> Vec<Finding> {
     let table = schema.name();
     let mut changes = vec![Change::CreateTable];
@@ -125,13 +125,13 @@ struct Comparison<'a, I: ?Sized> {
     schema: &'static Schema,
     depth: Depth,
     table: &'a Table,
-    /// The columns that are to be added, or made again.
+    /// The columns that are to be added or recreated.
     fresh: BTreeSet<String>,
     findings: Vec<Finding>,
 }
 
 impl<I: Inspect + ?Sized> Comparison<'_, I> {
-    /// Finds what a table that is made again could not take over.
+    /// Finds what a rebuilt table could not take over.
     async fn rebuild(&mut self) -> Result<(), Error> {
         let (words, schema, table) = (self.words, self.schema, self.table);
         let changes = self.findings.iter().flat_map(|finding| &finding.changes);
@@ -191,7 +191,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(())
     }
 
-    /// Notes a column that holds what its type will not take.
+    /// Adds a finding for a column that holds values which its type would not accept.
     async fn misfits(&mut self, name: &str, misfit: &str, wanted: &str) -> Result<(), Error> {
         let rows = self.rows(Some(misfit)).await?;
         if rows > 0 {

@@ -1,4 +1,4 @@
-//! [`Finding`]: one difference between a schema and its table, and what mends it.
+//! [`Finding`]: one difference between a schema and its table, and the changes that resolve it.
 
 use crate::loss::Loss;
 
@@ -6,9 +6,9 @@ use crate::loss::Loss;
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
     pub(crate) need: Need,
-    /// What is wrong, as a line of a refusal.
+    /// What is wrong, as a line of an error message.
     pub(crate) difference: String,
-    /// What is done about it, as a line of a plan.
+    /// How it is resolved, as a line of a plan.
     pub(crate) remedy: String,
     pub(crate) changes: Vec<Change>,
     pub(crate) loss: Option<Loss>,
@@ -17,27 +17,27 @@ pub(crate) struct Finding {
 /// How closely a schema and its table are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Depth {
-    /// As far as the start of a node has to know: rows are counted only where that decides.
+    /// As far as a starting node needs: rows are counted only if the decision depends on them.
     Start,
-    /// With all that would be lost, or would be in the way.
+    /// In full, with everything that would be lost or be in the way.
     Migration,
 }
 
 /// How much a difference matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Something is missing that a node makes at its start.
+    /// Something is missing that a node creates at its start.
     Addition,
-    /// A node can work with it as it is; a migration brings it in line.
+    /// A node can work with the table as it is; a migration resolves the difference.
     Tidying,
-    /// No node starts before a migration has mended it.
+    /// No node starts before a migration has resolved it.
     Mending,
-    /// Nothing mends it but its owner.
+    /// No migration can resolve it; only the owner of the table can.
     Impossible,
 }
 
 impl Need {
-    /// Returns whether a node can start on it.
+    /// Returns whether a node can start despite the difference.
     pub(crate) fn is_left_to_the_start(self) -> bool {
         match self {
             Self::Addition | Self::Tidying => true,
@@ -52,34 +52,34 @@ pub(crate) enum Change {
     CreateTable,
     AddColumn(usize),
     DropColumn(String),
-    /// Drops a column, with its values, and adds it as the schema has it.
+    /// Drops a column, with its values, and adds it as the schema defines it.
     RemakeColumn(usize),
-    /// Gives a column its type, each value by this expression.
+    /// Gives a column its type, and converts each value with this expression.
     Convert(usize, String),
-    /// Gives the rows in which it is absent its default.
+    /// Sets the default in the rows in which the column is absent.
     Fill(usize),
     Require(usize),
     /// Lets a column be absent.
     Release(String),
     SetDefault(usize),
     Refer(usize),
-    /// Checks the rows of before a reference, by the name of its constraint.
+    /// Checks the rows that are older than a reference, by the name of its constraint.
     CheckReference(String),
-    /// Takes away the reference of a column, by the name of its constraint where it has one.
+    /// Drops the reference of a column, by the name of its constraint if it has one.
     DropReference(String, Option<String>),
     CreateIndex(String),
     DropIndex(String),
-    /// Makes an index in the place of the one that has its name.
+    /// Creates an index in place of the one that has its name.
     ReplaceIndex(String),
 }
 
-/// When a statement can be run.
+/// When a statement can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// What would be in the way goes.
+    /// Drops what would be in the way.
     Clearing,
     Tables,
-    /// Once all tables are there.
+    /// Once all tables exist.
     References,
     Indexes,
 }
@@ -103,7 +103,7 @@ impl Change {
     }
 }
 
-/// Statements that belong together, and why they are run.
+/// Statements that belong together, and the reasons for them.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) phase: Phase,
@@ -112,8 +112,8 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Returns the statements of one finding, each with the phase of its change: several groups
-    /// where these differ.
+    /// Returns the statements of one finding, each with the phase of its change: several groups if
+    /// the phases differ.
     pub(crate) fn of(finding: &Finding, mut sql: impl FnMut(&Change) -> Vec<String>) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
         for change in &finding.changes {

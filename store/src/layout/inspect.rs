@@ -1,19 +1,19 @@
-//! [`Inspect`]: a database whose tables can be looked at and changed.
+//! [`Inspect`]: reads and changes the tables of a database.
 
 use futures_util::future::BoxFuture;
 
 use super::{there::Named, words::Words};
 use crate::error::Error;
 
-/// A database whose tables can be looked at and changed.
+/// A database whose tables can be read and changed.
 pub(crate) trait Inspect: Send {
-    /// Returns how the database is spoken to.
+    /// Returns the statements of the database's engine.
     fn words(&self) -> &'static dyn Words;
 
-    /// Finds what has a name: a table, something else, or nothing.
+    /// Returns what has this name: a table, something else, or nothing.
     fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>>;
 
-    /// Returns what would go without a word if a column were dropped, and is not ours: indexes and
+    /// Returns what the database would silently drop with a column, and is not ours: indexes and
     /// rules, in the database's words.
     fn along<'a>(
         &'a mut self,

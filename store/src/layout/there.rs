@@ -1,4 +1,4 @@
-//! [`Table`]: a table as it is in the database, whatever the engine.
+//! [`Table`]: a table as it is in the database, on any engine.
 
 use std::collections::BTreeMap;
 
@@ -6,67 +6,67 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub(crate) enum Named {
     Nothing,
-    /// Something that is no table, by this name.
+    /// Something that is not a table, of this kind.
     Other(String),
     Table(Table),
 }
 
-/// A table that is there.
+/// An existing table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     pub(crate) columns: BTreeMap<String, Column>,
-    /// Its references of one column each, by that column: it may have several.
+    /// Its references that have one column, by that column, which may have several.
     pub(crate) references: BTreeMap<String, Vec<Reference>>,
     /// Its indexes, by name.
     pub(crate) indexes: BTreeMap<String, IndexThere>,
-    /// Whether its columns hold nothing but what their types say.
+    /// Whether the engine enforces the types of its columns.
     pub(crate) strict: bool,
-    /// A name of the number that each row has beside its columns.
+    /// A name of the row number that each row has besides its columns.
     pub(crate) number: Option<&'static str>,
-    /// Rules of its own that a table made again would not have, in words.
+    /// Rules of its own that a rebuilt table would not have, in words.
     pub(crate) rules: Vec<String>,
-    /// Statements that make the indexes and triggers that are not ours.
+    /// Statements that create the indexes and triggers that are not ours.
     pub(crate) others: Vec<String>,
 }
 
-/// A column that is there.
+/// An existing column.
 #[derive(Clone, Debug)]
 pub(crate) struct Column {
     pub(crate) declared: String,
     pub(crate) not_null: bool,
-    /// As the engine writes it.
+    /// In the engine's own form.
     pub(crate) default: Option<String>,
     /// Whether a row can leave it out.
     pub(crate) fills_itself: bool,
     pub(crate) is_key: bool,
     pub(crate) is_generated: bool,
-    /// Its reference as a table that is made again writes it, on an engine that makes tables again.
+    /// The clause of its reference in a rebuilt table, on an engine that rebuilds tables.
     pub(crate) reference: Option<String>,
 }
 
-/// An index that is there.
+/// An existing index.
 #[derive(Clone, Debug)]
 pub(crate) struct IndexThere {
-    /// The columns that it orders by.
+    /// The columns that it is over, in their order.
     pub(crate) fields: Vec<String>,
     pub(crate) unique: bool,
-    /// Whether it has every row, by columns alone, is of the kind that is made for a schema, and
-    /// the engine uses it.
+    /// Whether it covers every row, has only columns and no expressions, is of the kind that is
+    /// created for a schema, and is used by the engine.
     pub(crate) is_whole: bool,
-    /// Whether another session is making it now.
+    /// Whether another session is creating it now.
     pub(crate) is_being_made: bool,
-    /// The name of the constraint that it belongs to, and cannot be dropped without.
+    /// The name of the constraint that it belongs to; it cannot be dropped without the constraint.
     pub(crate) constraint: Option<String>,
 }
 
-/// A reference that is there, and what it does by itself.
+/// An existing reference, and its action.
 #[derive(Clone, Debug)]
 pub(crate) struct Reference {
-    /// The name of its constraint, where it has one.
+    /// The name of its constraint, if it has one.
     pub(crate) name: Option<String>,
     pub(crate) table: String,
     pub(crate) key: String,
-    /// Whether rows that were there before it were checked too.
+    /// Whether rows that are older than it were checked too.
     pub(crate) is_checked: bool,
     pub(crate) action: Option<String>,
 }

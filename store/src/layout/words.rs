@@ -1,4 +1,4 @@
-//! [`Words`]: how each engine words the statements that make and change tables.
+//! [`Words`]: the statements of each engine that create and change tables.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -10,52 +10,51 @@ use super::{
 };
 use crate::engine::statements::uniques;
 
-/// What the names of our indexes begin with.
+/// The beginnings of the names of our indexes.
 const PURPOSES: [&str; 4] = ["unique:", "foreign:", "key:", "expiry:"];
 
-/// The words of one engine: its types, its literals, and its statements about tables.
+/// The types, literals and statements of one engine that create and change tables.
 pub(crate) trait Words: fmt::Debug + Send + Sync {
-    /// Returns the type of a column that is made for a kind.
+    /// Returns the type of a column for a kind.
     fn column_type(&self, kind: FieldKind) -> &'static str;
 
-    /// Returns whether a column of a declared type holds what a field can, and nothing that it
-    /// cannot show.
+    /// Returns whether a column of a declared type can hold every value of a field, and no other.
     fn holds(&self, field: &Field, declared: &str) -> bool;
 
-    /// Returns how the values of a column of a declared type become those of a field, none of them
-    /// lost.
+    /// Returns how the values of a column of a declared type are converted to those of a field
+    /// without loss.
     fn widening(&self, field: &Field, declared: &str) -> Option<Widening>;
 
-    /// Returns a value as SQL writes it; none for an absent one.
+    /// Returns a value as an SQL literal; `None` for an absent one.
     fn literal(&self, value: &Value) -> Option<String>;
 
-    /// Returns whether a default that is there is this value.
+    /// Returns whether an existing default is this value.
     fn is_default(&self, there: &str, value: &Value) -> bool;
 
-    /// Returns the name of an index, which says what it is for.
+    /// Returns the name of an index, which says its purpose.
     fn index_name(&self, purpose: &str, table: &str, fields: &[&str]) -> String;
 
-    /// Returns whether references can be added to columns that are there.
+    /// Returns when references can be added.
     fn references(&self) -> Adds;
 
     /// Returns a column as text, to be compared with one of another type.
     fn as_text(&self, column: &str) -> String;
 
-    /// Returns whether a change makes the whole table again.
+    /// Returns whether a change rebuilds the whole table.
     fn rebuilds(&self, change: &Change, schema: &Schema) -> bool;
 
-    /// Returns the condition of rows that a table made again could not take, because a column holds
-    /// what its type does not say.
+    /// Returns the condition of rows that a rebuilt table would not accept, because a column holds
+    /// a value that is not of its type.
     fn misfit(&self, field: &Field, table: &Table) -> Option<String>;
 
-    /// Returns the same for a column that the schema does not know, with the type that it would
-    /// have.
+    /// Returns the same for a column that the schema does not have, with the type that it would
+    /// get.
     fn misfit_kept(&self, name: &str, table: &Table) -> Option<(String, &'static str)>;
 
-    /// Returns who waits while an index is made, for a line of a plan.
+    /// Returns who waits while an index is created, for a line of a plan.
     fn waits_for_index(&self, is: IndexIs) -> &'static str;
 
-    /// Returns the statements for what was found in one table.
+    /// Returns the statements for the findings in one table.
     fn groups(&self, schema: &Schema, there: &Named, findings: &[&Finding]) -> Vec<Group>;
 }
 
@@ -63,35 +62,35 @@ pub(crate) trait Words: fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Adds {
     AtAnyTime,
-    /// Only when its table or its column is made.
+    /// Only when the table or column is created.
     WithItsColumn,
 }
 
-/// How an index comes to be made.
+/// How an index is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IndexIs {
     New,
-    /// Beside the one that has its name, which then goes.
+    /// Beside the one that has its name, which is then dropped.
     Replaced,
-    /// Once the one that has its name is gone.
+    /// After the one that has its name was dropped.
     DroppedFirst,
 }
 
-/// How values of one type become those of another.
+/// How values of one type are converted to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Widening {
-    /// The new value, of the old one.
+    /// The expression of the new value.
     pub(crate) using: String,
     /// The condition of rows whose value the new type cannot hold.
     pub(crate) unless: Option<String>,
 }
 
-/// Writes a name as an identifier, quoted.
+/// Returns a name as a quoted identifier.
 pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Returns whether a table with rows can be given the column.
+/// Returns whether the column can be added to a table with rows.
 pub(crate) fn is_addable(field: &Field) -> bool {
     let has_value = field.is_optional() || field.column_default().is_some();
     has_value && !field.is_primary_key()
@@ -102,7 +101,7 @@ pub(crate) fn is_ours(index: &str) -> bool {
     PURPOSES.iter().any(|purpose| index.starts_with(purpose))
 }
 
-/// An index that a schema asks for.
+/// An index that a schema needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Index {
     pub(crate) fields: Vec<String>,
@@ -111,12 +110,12 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Returns whether one that is there does what this one is for.
+    /// Returns whether an existing index serves the purpose of this one.
     pub(crate) fn is_as(&self, there: &IndexThere) -> bool {
         there.is_whole && there.unique == self.unique && there.fields == self.fields
     }
 
-    /// Returns whether one that is there, by whatever name, holds these columns unique.
+    /// Returns whether an existing index, of any name, keeps these columns unique.
     pub(crate) fn is_held_by(&self, there: &IndexThere) -> bool {
         let has = |field| there.fields.contains(field);
         let is_over_these = there.fields.len() == self.fields.len() && self.fields.iter().all(has);
@@ -124,8 +123,8 @@ impl Index {
     }
 }
 
-/// Returns the indexes of a schema by name: for what is unique, for what refers (nested lists and
-/// cascades must not scan), for what expires, and for a cache key of several fields.
+/// Returns the indexes of a schema by name: for unique fields, for references (nested lists and
+/// cascades must not scan), for expiry, and for a cache key of several fields.
 pub(crate) fn wanted_indexes(words: &dyn Words, schema: &Schema) -> BTreeMap<String, Index> {
     let mut indexes = BTreeMap::new();
     let mut add = |purpose: &str, fields: &[&str], unique: bool| {
@@ -161,7 +160,7 @@ pub(crate) fn wanted_indexes(words: &dyn Words, schema: &Schema) -> BTreeMap<Str
 
     let referring = schema.fields().iter();
     for field in referring.filter(|field| field.reference().is_some()) {
-        // With the primary key behind it, so that a nested list comes out in order.
+        // Followed by the primary key, so that a nested list is read in order.
         let own = [field.name()];
         let behind = primary_key.iter().filter(|name| **name != field.name());
         let fields: Vec<_> = own.iter().chain(behind).copied().collect();

@@ -1,4 +1,4 @@
-//! The columns of a table beside the fields of its schema.
+//! Compares the columns of a table with the fields of its schema.
 
 use tidings_core::Field;
 
@@ -114,7 +114,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(())
     }
 
-    /// Notes a column whose type does not fit.
+    /// Adds a finding for a column whose type does not fit.
     async fn type_of(&mut self, index: usize, field: &Field, there: &Column) -> Result<(), Error> {
         let (table, name) = (self.schema.name(), field.name());
         let wanted = self.words.column_type(field.kind());
@@ -140,7 +140,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             }
         }
 
-        // Made again, which only a column can be that rows can do without.
+        // The column is recreated, which needs an addable column or an empty table.
         let is_empty = self.rows(None).await? == 0;
         if field.is_primary_key() || there.is_key || !(is_addable(field) || is_empty) {
             self.impossible(difference);
@@ -165,7 +165,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(Loss::new(table, column, rows, along))
     }
 
-    /// Notes a column that is required, and that rows may lack.
+    /// Adds a finding for a required column that rows may lack.
     async fn absent(&mut self, index: usize, field: &Field) -> Result<(), Error> {
         let (table, name) = (self.schema.name(), field.name());
         let absent = format!("{} IS NULL", identifier(name));
@@ -191,7 +191,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(())
     }
 
-    /// Notes the columns that the schema does not know.
+    /// Adds findings for the columns that the schema does not have.
     pub(super) async fn unknown(&mut self, kept: &[(String, String)]) -> Result<(), Error> {
         let table = self.schema.name();
         for (name, column) in &self.table.columns {

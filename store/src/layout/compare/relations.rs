@@ -1,4 +1,4 @@
-//! The references and indexes of a table beside those that its schema asks for.
+//! Compares the references and indexes of a table with those that its schema needs.
 
 use tidings_core::{Field, Foreign};
 
@@ -14,7 +14,7 @@ use crate::{
     loss::in_words,
 };
 
-/// Says what a reference does by itself, if it does anything.
+/// Describes the action of a reference, if it has one.
 fn acts(at: &str, there: &Reference) -> Option<String> {
     let action = there.action.as_deref()?;
     Some(format!(
@@ -32,7 +32,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         for (index, field) in self.schema.fields().iter().enumerate() {
             let is_fresh = self.fresh.contains(field.name());
             match (field.reference(), adds) {
-                // A fresh column brings its reference along.
+                // A new column is created with its reference.
                 (_, Adds::WithItsColumn) if is_fresh => {}
                 (Some(wanted), Adds::AtAnyTime) if is_fresh => {
                     let remedy = self.refers(field, wanted);
@@ -86,7 +86,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         }
         let Some(wanted) = wanted else { return Ok(()) };
 
-        // None does its work: those that are there go, and one is made.
+        // None of them fits: drop the existing ones, and create one.
         let refers_elsewhere = format!("{at} does not refer to {} ({})", wanted.entity, wanted.key);
         let fits = there.iter().find(leads);
         let acts = there.iter().find_map(|it| acts(&at, it));
@@ -111,8 +111,8 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(())
     }
 
-    /// Notes the references of a column that no field asks for. Another that leads where the
-    /// fitting one does, and does nothing by itself, harms none.
+    /// Adds findings for references of a column that no field needs. A duplicate of the fitting one
+    /// without an action does no harm.
     fn drop_others(
         &mut self,
         name: &str,
@@ -147,9 +147,9 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         }
     }
 
-    /// Notes a reference that leads where it should, if rows of before it were never checked. New
-    /// rows are, so a node can work with it, and no other change has to wait for rows that refer to
-    /// nothing.
+    /// Adds a finding for a fitting reference if rows older than it were never checked. New rows
+    /// are checked, so a node can work with it, and rows that refer to nothing hold up no other
+    /// change.
     async fn checked(
         &mut self,
         field: &Field,
@@ -178,7 +178,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             return Ok(());
         }
 
-        // Nodes go on: they read and write while it is checked.
+        // Nodes keep reading and writing while it is checked.
         let remedy = format!("{table}: checks the reference of the column {name}");
         let checks = there.name.iter().cloned().map(Change::CheckReference);
         let finding = Finding::new(Need::Addition, difference, remedy, checks.collect());
@@ -186,7 +186,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(())
     }
 
-    /// Returns whether rows refer to nothing, which is in the way.
+    /// Returns whether rows refer to nothing, and then adds a finding.
     async fn is_broken(
         &mut self,
         field: &Field,
@@ -217,7 +217,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                     identifier(&wanted.entity)
                 )
             }
-            // It is yet to be made, and has no rows.
+            // It does not exist yet, and so has no rows.
             _ => String::new(),
         };
         let sql = format!(
@@ -235,7 +235,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 continue;
             }
 
-            // One of a constraint goes with that alone.
+            // The index of a constraint can only be dropped with the constraint.
             match (&there.constraint, self.depth) {
                 (Some(constraint), Depth::Start) => tracing::warn!(
                     "{table} has the constraint {constraint}, which no field asks for any more"
@@ -287,8 +287,9 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 }
             }
 
-            // One that has the name alone goes, at once if columns change that it may be in the way
-            // of; that of a remade column goes with it.
+            // An index that has the right name but another definition is dropped: first, if columns
+            // change that it may be in the way of. The index of a recreated column is dropped with
+            // it.
             let create = || Change::CreateIndex(name.clone());
             let (changes, waits) = match there {
                 None => (vec![create()], IndexIs::New),
@@ -309,7 +310,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(())
     }
 
-    /// Returns whether nothing but indexes of the table was found to change.
+    /// Returns whether only indexes of the table are to be changed.
     fn is_index_alone(&self) -> bool {
         let mut changes = self.findings.iter().flat_map(|finding| &finding.changes);
         changes.all(|change| {
@@ -317,8 +318,9 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         })
     }
 
-    /// Leaves an index that has the name alone to a migration: readers would wait for as long as it
-    /// takes to make another. A node works without it, unless nothing holds its columns unique.
+    /// Leaves an index with the right name but another definition to a migration: readers would
+    /// wait while a new one is created. A node works without the index, unless nothing keeps its
+    /// columns unique.
     fn leave(&mut self, name: &str, index: &Index) {
         let table = self.schema.name();
         let difference =
@@ -338,7 +340,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         }
     }
 
-    /// Returns how many rows have the same values in these columns as another.
+    /// Returns how many rows share their values in these columns with another row.
     async fn clashing(&mut self, fields: &[String]) -> Result<u64, Error> {
         let columns: Vec<_> = fields.iter().map(|field| identifier(field)).collect();
         let set: Vec<_> = columns
