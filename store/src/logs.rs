@@ -2,26 +2,26 @@
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
-// Which fields the keys of an entity are made of.
+// The fields that the cache keys of an entity consist of.
 pub(crate) mod keys;
 
-// Entities that a log is read for.
+// The entities whose changes are read.
 pub(crate) mod known;
 
-// How long one call may take.
+// The time limit of a call.
 pub(crate) mod limit;
 
-// Evictions that no row names.
+// Stored evictions and application events.
 pub(crate) mod evictions;
 
-// What an installation did, and what capture would miss.
+// What an installation did, and which writes are not captured.
 pub(crate) mod status;
 
-// Capture, as one look has found it.
+// The state of capture, as one check found it.
 pub(crate) mod prints;
 
-// Which reader was told of what about capture.
+// Changes of capture, and which of them the evicting reader has received.
 pub(crate) mod sights;
 
-// What a reader is told of itself.
+// The row of a member.
 pub(crate) mod members;

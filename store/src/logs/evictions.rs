@@ -1,5 +1,5 @@
-//! How what is not a row's change is stored, and read again: evictions, and an application's
-//! events.
+//! Stores and reads the entries of the log that are not changes of rows: evictions, and the
+//! application's events.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use tidings_core::{
     log::{Appended, Body, Eviction, EvictionTarget, Posted},
 };
 
-/// Returns how an entry is stored: its id, its cache or its source, its form, and what the form
-/// needs.
+/// Returns the stored form of an entry: its id, its cache or its source, its kind, and the values
+/// of that kind.
 pub(crate) fn stored_entry(entry: &Appended) -> Vec<String> {
     let eviction = match entry {
         Appended::Evict(eviction) => eviction,
@@ -40,7 +40,7 @@ pub(crate) fn stored_entry(entry: &Appended) -> Vec<String> {
     stored
 }
 
-/// Reads what [`stored_entry`] has made; none if it is something else.
+/// Reads the output of [`stored_entry`]; `None` if it is something else.
 pub(crate) fn read_entry(stored: &[&str], origin: Option<Arc<str>>) -> Option<Body> {
     let [id, cache, form, rest @ ..] = stored else {
         return None;

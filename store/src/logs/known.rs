@@ -1,10 +1,10 @@
-//! [`Known`]: an entity that a log is read for.
+//! [`Known`]: an entity whose changes are read from a log.
 
 use std::{collections::HashMap, sync::Arc};
 
 use tidings_core::Schema;
 
-/// An entity that the log is read for.
+/// An entity whose changes are read from the log.
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) schema: &'static Schema,
@@ -13,7 +13,7 @@ pub(crate) struct Known {
     pub(crate) names: Vec<Arc<str>>,
 }
 
-/// Returns the entities that a log is read for, by name.
+/// Returns the entities whose changes are read, by name.
 pub(crate) fn known_by_name<'a>(
     schemas: impl IntoIterator<Item = &'a &'static Schema>,
 ) -> HashMap<&'static str, Known> {

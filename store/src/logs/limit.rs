@@ -1,4 +1,4 @@
-//! How long one call to a log may take.
+//! The time limit of one call to a log.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use tidings_core::{clock::Clock, log::LogError};
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Waits for a call, but not without end: a link that is half open says nothing at all.
+/// Waits for a call, up to the limit: a half-open connection never answers.
 pub(crate) async fn in_time<T, E: Into<LogError>>(
     clock: &Arc<dyn Clock>,
     call: impl Future<Output = Result<T, E>>,

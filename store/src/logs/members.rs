@@ -1,5 +1,4 @@
-//! What a reader gets beside the records: the state of capture, and what its own row as a member
-//! says; and what a member's row says of its last report.
+//! Reads the row of a member: its state, and its last report.
 
 use std::time::Duration;
 
@@ -7,8 +6,8 @@ use tidings_core::log::{
     Capture, ClockOffset, Demand, Incarnation, LastReport, MemberId, MemberSight, Sight,
 };
 
-/// Returns what a member's own row says of it, and the last report that it was asked for; none if
-/// the row cannot be read. A row is the text `start incarnation marked demand`.
+/// Returns the state of a member by its own row, and the last report that it was asked for; `None`
+/// if the row cannot be read. A row is the text `start incarnation marked demand`.
 pub(crate) fn sight_of(
     row: Option<&str>,
     member: &MemberId,
@@ -36,7 +35,7 @@ pub(crate) fn sight_of(
     Some((sight, (demand > Demand(0)).then_some(demand)))
 }
 
-/// What a reader's own row says of it.
+/// The state of a reader by its own row as a member.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Own {
     member: MemberSight,
@@ -44,7 +43,7 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// Reads the row of the member that asked, if one did. None if that row cannot be read.
+    /// Reads the row of the member that reads, if a member does. `None` if that row cannot be read.
     pub(crate) fn read(member: Option<&MemberId>, row: Option<&str>) -> Option<Self> {
         let (member, demand) = match member {
             Some(member) => sight_of(row, member)?,
@@ -53,7 +52,7 @@ impl Own {
         Some(Self { member, demand })
     }
 
-    /// Returns what the reader gets beside the records.
+    /// Returns what the reader gets besides the records.
     pub(crate) fn beside(self, capture: Capture) -> Sight {
         Sight {
             capture,
@@ -63,14 +62,14 @@ impl Own {
     }
 }
 
-/// Returns what a member's row says of its last report, in milliseconds by the database's time;
-/// none if it has not reported.
+/// Returns the last report of a member, from milliseconds by the database's time; `None` if it has
+/// not reported.
 pub(crate) fn last_report(
     ago: Option<i64>,
     took: Option<i64>,
     ahead: Option<i64>,
 ) -> Option<LastReport> {
-    // A clock that was set back since makes it appear to come from the future.
+    // If the clock was set back since, the report appears to come from the future.
     let span = |millis: i64| Duration::from_millis(u64::try_from(millis).unwrap_or(0));
     ago.zip(ahead).map(|(ago, millis)| LastReport {
         ago: span(ago),
@@ -102,7 +101,7 @@ mod tests {
         for marked in ["2 t 7", "2 true 7", "2 1 7"] {
             assert_eq!(sight(own, marked), Some((MemberSight::Marked, asked)));
         }
-        // It was given up, and has joined again since.
+        // It was removed, and has joined again since.
         assert_eq!(sight(own, "3 f 7"), Some((MemberSight::Missing, asked)));
         assert_eq!(sight_of(None, &member), Some((MemberSight::Missing, None)));
         let superseded = Some((MemberSight::Superseded, asked));

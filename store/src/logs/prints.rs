@@ -1,4 +1,4 @@
-//! [`Prints`]: the state of capture, by entity, as one look has found it.
+//! [`Prints`]: the state of capture, by entity, as one check found it.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(crate) struct Prints {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Print {
     pub(crate) in_place: bool,
-    /// Differs where capture was off and on again.
+    /// Changes if capture was switched off and on again.
     pub(crate) print: String,
 }
 
@@ -23,8 +23,8 @@ impl Prints {
         missing.map(|(entity, _)| entity.as_str())
     }
 
-    /// Returns the entities whose capture is not what it was at an earlier look, and so may have
-    /// missed a write between the two.
+    /// Returns the entities whose state of capture has changed since an earlier check. A write
+    /// between the two checks may have been missed.
     pub(crate) fn changed_since<'a>(&'a self, earlier: &'a Self) -> impl Iterator<Item = &'a str> {
         let changed = self
             .entities

@@ -1,5 +1,5 @@
-//! [`Sights`]: the state of capture as a log has seen it, and which changes of it the reader that
-//! evicts has heard of.
+//! [`Sights`]: the state of capture as last seen by the readers of a log, and which of its changes
+//! the evicting reader has received.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +14,7 @@ use tidings_core::{
 
 use super::prints::Prints;
 
-/// Whether a read looks after capture too.
+/// Whether a read also checks capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     Away,
@@ -24,36 +24,40 @@ pub(crate) enum Look {
 /// Which reader of the log makes a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reader {
-    /// The one that evicts, from where it is.
+    /// The one that evicts, at its current position.
     Evicting,
     Other,
 }
 
-/// The last sight of capture; none before the first cursor was taken.
+/// The last known state of capture; `None` before the first cursor was taken.
 #[derive(Debug, Default)]
 pub(crate) struct Sights(Mutex<Option<Seen>>);
 
-/// What the one reader that evicts knows of capture. Others read the same log, and hear nothing of
-/// it.
+/// What the one evicting reader knows of capture. Changes of capture are not reported to other
+/// readers of the log.
 #[derive(Debug)]
 struct Seen {
-    /// The member that this reader asks as: others may read from the same cursors, as none.
+    /// The member as which this reader reads. Others may read from the same cursors without being a
+    /// member.
     member: Option<Arc<str>>,
-    /// Where it is, and the state of capture that it knows of there.
+    /// The reader's position, and the state of capture that it knows there.
     at: Cursor,
     applied: Prints,
-    /// The last look at capture, by any reader.
+    /// The result of the last check of capture, by any reader.
     latest: Capture,
     looked: Tick,
-    /// Where it will be once it has applied what it heard last, and the state of capture then.
+    /// The reader's position once it has applied what it received last, and the state of capture
+    /// then.
     told: Option<(Cursor, Prints)>,
     /// What other readers have found since: the state of capture, and the entities for which it had
-    /// changed. An engine that looks only when the schema changes finds a change once.
+    /// changed. It is kept, because an engine that checks only after changes of the schema finds a
+    /// change once.
     untold: Option<(Prints, BTreeSet<String>)>,
 }
 
 impl Sights {
-    /// Notes the cursor at the head of a reader that evicts, and the state of capture there.
+    /// Records the cursor at the head that an evicting reader has taken, and the state of capture
+    /// there.
     pub(crate) fn begin(
         &self,
         member: Option<&MemberId>,
@@ -87,26 +91,26 @@ impl Sights {
         latest.unwrap_or(Capture::InPlace)
     }
 
-    /// Returns whether other readers have found a change that the one that evicts has not heard of.
+    /// Returns whether other readers have found a change that the evicting reader has not received.
     pub(crate) fn has_untold(&self) -> bool {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.as_ref().is_some_and(|seen| seen.untold.is_some())
     }
 
-    /// Decides whether it is time to look at capture.
+    /// Decides whether it is time to check capture.
     pub(crate) fn look_at(&self, now: Tick, every: Duration) -> Look {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.as_ref() {
-            // One that is missing is looked for until it is back.
+            // While capture is missing, each read checks it, until it is back.
             Some(seen) if seen.latest.is_in_place() && now.since(seen.looked) < every => Look::Away,
             Some(_) | None => Look::AtCapture,
         }
     }
 
-    /// Adds a record for each entity whose capture is not what it was at the reader's cursor: a
-    /// trigger that was off and on again, or a partition that came or went, may have hidden changes
-    /// of any row. A change that another reader finds is kept for the one that evicts. Returns the
-    /// latest state of capture.
+    /// Adds a record for each entity whose state of capture has changed since the reader's cursor:
+    /// a trigger that was off and on again, or a partition that was added or removed, may have
+    /// hidden changes of any row. A change that another reader finds is kept for the evicting
+    /// reader. Returns the latest state of capture.
     pub(crate) fn tell(
         &self,
         member: Option<&MemberId>,
@@ -117,7 +121,7 @@ impl Sights {
     ) -> Capture {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(seen) = slot.as_mut() else {
-            // No one has taken a cursor yet, since which capture could have changed.
+            // No reader has taken a cursor yet from which a change could be counted.
             return prints.map_or(Capture::InPlace, |prints| capture(&prints));
         };
 
@@ -144,8 +148,8 @@ impl Sights {
 }
 
 impl Seen {
-    /// Returns which reader reads from a cursor. The one that evicts has applied what it heard up
-    /// to there, and is moved.
+    /// Returns which reader reads from a cursor. The evicting reader has applied everything up to
+    /// there, so its position is advanced.
     fn move_to(&mut self, member: Option<&MemberId>, from: &Cursor) -> Reader {
         if self.member.as_ref() != member.map(|member| &member.node) {
             return Reader::Other;

@@ -1,4 +1,4 @@
-//! What an installation did, and what capture would miss, for people.
+//! What an installation did, and which writes would not be captured, for display.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use std::fmt;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Installed {
-    /// Tables whose triggers were made or replaced, qualified and quoted.
+    /// Tables whose triggers were created or replaced, qualified and quoted.
     pub changed: Vec<String>,
-    /// Tables that had all that they should have.
+    /// Tables whose triggers were already in place.
     pub unchanged: Vec<String>,
 }
 
@@ -27,14 +27,14 @@ pub struct Status {
 pub struct TableStatus {
     /// The entity whose rows it holds.
     pub entity: String,
-    /// Its name, qualified and quoted; the entity's where there is no table.
+    /// Its name, qualified and quoted; the entity's name if there is no table.
     pub table: String,
-    /// What would be missed; nothing if all is in place.
+    /// What would not be captured; empty if everything is in place.
     pub problems: Vec<String>,
 }
 
 impl Status {
-    /// Returns whether no write would be missed.
+    /// Returns whether every write is captured.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
         self.tables.iter().all(|table| table.problems.is_empty())
