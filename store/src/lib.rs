@@ -80,7 +80,7 @@
 //!   which the write reads and locks in the same transaction. The sink receives the commits of one
 //!   row in their order, each before its caller gets the result.
 //! - A write runs in a task of its own. If its caller goes away, at any point, the sink still
-//!   receives the commit. If the outcome of a commit is unknown, the sink is told so.
+//!   receives the commit. If the outcome of a commit is unknown, the sink receives that instead.
 //! - An acknowledged write is on the disk. It survives a killed process and a power failure
 //!   (SQLite's `synchronous = FULL`; on PostgreSQL the server's settings decide).
 //! - If a deadlock aborts a write, the store repeats it, up to eight times. A write that takes a
@@ -160,13 +160,13 @@
 // The methods of a DAO by name.
 mod method;
 
-// What a migration would take away.
+// Values that a migration would delete.
 mod loss;
 
-// What can be refused or fail. Must not know any driver.
+// Errors. Must not know any driver.
 mod error;
 
-// Values on their way into statements.
+// The parameters of statements.
 mod parameter;
 
 // The pauses between attempts.
@@ -178,10 +178,10 @@ mod selector;
 // Selects the rows of a list; page tokens.
 mod page;
 
-// Rows with the time that they have left.
+// Rows, each with the time that it has left.
 mod live;
 
-// Counts of calls, and their time. Must not know what a call does.
+// Counts calls, and measures their time. Must not know what a call does.
 mod meter;
 
 // Code that runs around calls. Must not know writes.
@@ -190,13 +190,13 @@ mod hook;
 // The receiver of commits.
 mod sink;
 
-// Records what the writes of a future wrote. Must not know how a write is done.
+// Records the names of the commits that a future makes. Must not know how a write is done.
 mod written;
 
 // Changes recorded by an application's own SQL. Must not know any engine.
 pub mod outbox;
 
-// The log beside the tables, as a node follows it. Must not know any engine.
+// The settings of the log beside the tables. Must not know any engine.
 mod follow;
 
 // A rule of the logs that the fault program can leave out, to show that it notices. A constant in
@@ -206,7 +206,7 @@ mod faults;
 // What the logs of both engines share. Must not know any engine.
 mod logs;
 
-// How a database is used, where there is a choice.
+// The settings of a store.
 mod settings;
 
 // What a database keeps for the nodes that start on it. Must not know any engine.
@@ -232,7 +232,7 @@ pub mod sqlite;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 
-// A store without tables, beside a log on a server of its own. Must not know which server.
+// A store without tables, for a log on a server of its own. Must not know which server.
 mod apart;
 
 // What a write does inside its transaction, and its path to the sink. Must not know handles.

@@ -1,4 +1,4 @@
-//! [`Plan`]: the changes of a migration; and the seam to the database that it changes.
+//! [`Plan`]: the changes of a migration. [`Target`]: the database that it changes.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -40,7 +40,7 @@ pub struct PlannedChange {
 }
 
 impl Plan {
-    /// Makes the plan for what was found.
+    /// Makes the plan for the findings.
     pub(crate) fn of(words: &dyn Words, compared: &[Compared]) -> Self {
         let findings = || compared.iter().flat_map(|compared| &compared.findings);
         let obstacles = findings().filter(|finding| finding.need == Need::Impossible);
@@ -71,7 +71,7 @@ impl Plan {
     }
 }
 
-/// Returns what more than additions was found: a node that runs may use what changes.
+/// Returns the changes that are more than additions: a running node may use what they change.
 pub(crate) fn alterations(compared: &[Compared]) -> Vec<String> {
     let findings = compared.iter().flat_map(|compared| &compared.findings);
     let alters = |finding: &&Finding| match finding.need {
@@ -123,42 +123,43 @@ impl fmt::Display for PlannedChange {
     }
 }
 
-/// What a transaction of a migration is begun for.
+/// The purpose of a migration's transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Look,
-    /// To change tables: until it is done, no other migration does, and no node that starts.
+    /// To change tables. Until it is done, no other migration and no starting node changes them.
     Apply,
 }
 
 /// How long a transaction of a migration waits for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience {
-    /// For its turn: other migrations, and nodes that start.
+    /// For its turn, after other migrations and starting nodes.
     pub(crate) turn: Duration,
-    /// For each table that others hold: whatever reads it next waits behind a change that waits.
+    /// For each table that others hold. Later readers of the table queue behind a waiting change.
     pub(crate) table: Duration,
 }
 
-/// Which fields the triggers of a log are to record.
+/// Which fields the triggers of a log record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recorded {
-    /// Those of the schemas, and those that were recorded before: another program may follow them.
+    /// Those of the schemas, and those that were recorded before, because another program may
+    /// follow the log.
     WithThoseBefore,
-    /// Those of the schemas, since no other program follows the log.
+    /// Only those of the schemas, because no other program follows the log.
     ThoseOfTheSchemas,
 }
 
-/// A database on a connection of its own, for one migration. Dropped in the middle it is as if
-/// nothing had been done.
+/// A database on a connection of its own, for one migration. If it is dropped in the middle,
+/// nothing is changed.
 pub(crate) trait Target: Send {
     /// Returns the kind of database.
     fn engine(&self) -> &'static str;
 
-    /// Returns its tables, to be looked at and changed in the transaction.
+    /// Returns its tables, to be read and changed in the transaction.
     fn inspect(&mut self) -> Box<dyn Inspect + '_>;
 
-    /// Begins the transaction, in its turn.
+    /// Waits for its turn and begins the transaction.
     fn begin(&mut self, purpose: Purpose, waits: Patience) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Runs a query, and returns its rows as text.
@@ -167,10 +168,11 @@ pub(crate) trait Target: Send {
         sql: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Vec<Option<String>>>, Error>>;
 
-    /// Returns two queries: whether steps are written down here, as a number, and their names.
+    /// Returns two queries: one counts the tables of steps (0 or 1), the other selects the names of
+    /// the steps in it.
     fn questions_of_steps(&self) -> [&'static str; 2];
 
-    /// Returns the names of the steps that were run.
+    /// Returns the names of the steps that have run.
     fn steps(&mut self) -> BoxFuture<'_, Result<BTreeSet<String>, Error>> {
         async move {
             let [there, names] = self.questions_of_steps();
@@ -183,24 +185,24 @@ pub(crate) trait Target: Send {
         .boxed()
     }
 
-    /// Writes down that a step was run.
+    /// Records that a step has run.
     fn record<'a>(&'a mut self, step: &'a str) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Returns whether no node runs on the database, and none can start before the transaction
     /// ends.
     fn is_alone(&mut self) -> BoxFuture<'_, Result<bool, Error>>;
 
-    /// Returns whether triggers record what is written, for nodes to hear.
+    /// Returns whether triggers record writes for nodes to read.
     fn is_recorded(&mut self) -> BoxFuture<'_, Result<bool, Error>>;
 
-    /// Puts the triggers of the log in place, where there is one.
+    /// Puts the triggers of the log in place, if there is a log.
     fn capture<'a>(
         &'a mut self,
         schemas: &'a [&'static Schema],
         recorded: Recorded,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Returns what refers to nothing in the tables of these schemas, one line each.
+    /// Returns the references to missing rows in the tables of these schemas, one line each.
     fn broken<'a>(
         &'a mut self,
         schemas: &'a [&'static Schema],

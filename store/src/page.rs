@@ -1,6 +1,6 @@
 //! [`PageQuery`]: selects the rows of a list, their order, and the place to start.
 
-// What leads from one page to the next.
+// The tokens of pages.
 mod token;
 
 use std::{
@@ -21,7 +21,7 @@ use crate::{
 pub const MAX_SIZE: usize = 1000;
 /// How many rows a page has, by default.
 pub const DEFAULT_SIZE: usize = 100;
-/// The set field that a [`TagFilter`] looks at.
+/// The name of the set field to which a [`TagFilter`] applies.
 const TAGS: &str = "tags";
 
 /// Selects the rows of a list and the place to start.
@@ -113,7 +113,7 @@ impl PageQuery {
     /// use tidings_core::Timestamp;
     /// use tidings_store::{Direction, PageQuery};
     ///
-    /// // What was made since a moment, the newest first.
+    /// // Rows created since a moment, the newest first.
     /// let since = Timestamp::from_unix(1_700_000_000);
     /// let query = PageQuery::new()
     ///     .range("created_at", since..)
@@ -184,12 +184,12 @@ pub struct Page<T> {
     pub offset: Option<String>,
 }
 
-/// What the text of a page's statement depends on.
+/// Everything that the text of a page's statement depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
     pub(crate) filter: Vec<(usize, Sought)>,
     pub(crate) tags: Option<TagShape>,
-    /// By what the rows are ordered before their primary key.
+    /// The order of the rows, before their primary key.
     pub(crate) order: Option<Ordered>,
     pub(crate) after: After,
 }
@@ -205,20 +205,21 @@ pub(crate) struct Ordered {
 pub(crate) enum After {
     /// At the first row.
     Nothing,
-    /// After a row, in whose order the field has a value; or in the order of primary keys.
+    /// After a row that has a value of the field by which rows are ordered, or in the order of
+    /// primary keys.
     Value,
     /// After a row that lacks the field.
     Absent,
 }
 
-/// What a field must have.
+/// The condition on a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Sought {
     /// The value of a parameter.
     Value,
     /// No value.
     Absent,
-    /// A value in the order of values.
+    /// A value that compares with the parameter in this way.
     AtLeast,
     Above,
     AtMost,
@@ -238,7 +239,7 @@ pub(crate) enum Wanted {
     Any,
 }
 
-/// A checked query: the shape of its statement, and what its parameters are made of.
+/// A checked query: the shape of its statement, and the values of its parameters.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     pub(crate) shape: Shape,
@@ -250,7 +251,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Asks for rows whose fields have these values, up to a number of them.
+    /// Returns a query for rows whose fields have these values, up to a number of rows.
     pub(crate) fn matching(
         schema: &Schema,
         filter: impl IntoIterator<Item = (usize, Value)>,
@@ -283,7 +284,7 @@ impl Prepared {
         self.values.push((schema.fields()[index].kind(), value));
     }
 
-    /// Returns the parameters of what is sought, in the order in which the statement wants them.
+    /// Returns the parameters of the conditions, in the order of the statement.
     pub(crate) fn conditions(&self) -> Vec<Parameter<'_>> {
         let mut parameters: Vec<_> = self
             .values
@@ -296,7 +297,7 @@ impl Prepared {
         parameters
     }
 
-    /// Returns all parameters of a page, in the order in which the statement wants them.
+    /// Returns all parameters of a page, in the order of the statement.
     pub(crate) fn parameters(&self) -> Vec<Parameter<'_>> {
         let mut parameters = self.conditions();
         let after = self.after.iter();
@@ -305,26 +306,26 @@ impl Prepared {
         parameters
     }
 
-    /// Makes the token that leads to what follows a row.
+    /// Makes the token of the page that follows a row.
     pub(crate) fn token(&self, schema: &Schema, last: &Row) -> String {
         token(schema, self.shape.order, last)
     }
 }
 
 impl PageQuery {
-    /// Asks for the first of the same rows alone.
+    /// Returns a query for the first of the same rows.
     pub(crate) fn first(self) -> Self {
         self.size(1).offset(None)
     }
 
-    /// Returns how many rows are asked for.
+    /// Returns the maximum number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.size
     }
 
     /// Checks the query.
     ///
-    /// One row more than asked for is read, to know whether there is a next page.
+    /// It reads one row more than the page's size, to know whether there is a next page.
     pub(crate) fn prepare(self, schema: &Schema) -> Result<Prepared, Error> {
         if !(1..=MAX_SIZE).contains(&self.size) {
             return Err(Error::InvalidSize {

@@ -1,4 +1,4 @@
-//! [`Parameter`]: a value on its way into a statement.
+//! [`Parameter`]: a parameter of a statement.
 
 use tidings_core::{Field, FieldKind, Value};
 
@@ -6,9 +6,9 @@ use tidings_core::{Field, FieldKind, Value};
 /// none of their own.
 #[derive(Clone, Debug)]
 pub(crate) enum Parameter<'a> {
-    /// A value of a field, or none.
+    /// A value of a field, which may be absent.
     One(FieldKind, &'a Value),
-    /// Values of a field, as one parameter however many they are.
+    /// Values of a field, as one parameter, regardless of their number.
     Many(FieldKind, Vec<&'a Value>),
     /// Primary keys of several fields: the values of each field, in the order of the keys.
     Keys(Vec<(FieldKind, Vec<&'a Value>)>),

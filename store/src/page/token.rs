@@ -1,4 +1,4 @@
-//! Tokens that lead from one page to the next: letters, digits, `-` and `_`.
+//! The tokens of pages: letters, digits, `-` and `_`.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use serde_json::json;
@@ -6,8 +6,8 @@ use tidings_core::{PrimaryKey, Row, Schema, Value};
 
 use super::{Direction, Ordered};
 
-/// Makes the token that leads to what follows a row: its primary key and, in another order, the
-/// field and its value before that.
+/// Makes the token of the page that follows a row: the row's primary key, and in another order,
+/// before it the field and its value.
 pub(super) fn token(schema: &Schema, order: Option<Ordered>, last: &Row) -> String {
     let key = schema.key_of(last).to_text();
     let name = schema.name();
@@ -21,7 +21,7 @@ pub(super) fn token(schema: &Schema, order: Option<Ordered>, last: &Row) -> Stri
     })
 }
 
-/// Returns what marks an order in a token. No name of an entity holds such characters.
+/// Returns the mark of an order in a token. No name of an entity contains such characters.
 fn mark(schema: &Schema, order: Ordered) -> String {
     let direction = match order.direction {
         Direction::Ascending => '+',
@@ -30,8 +30,8 @@ fn mark(schema: &Schema, order: Ordered) -> String {
     format!("{direction}{}", schema.fields()[order.field].name())
 }
 
-/// Reads the value of the order's field, and the primary key, from a token; `None` if it was made
-/// otherwise, for another entity or for another order.
+/// Reads the value of the order's field, and the primary key, from a token; `None` if it is not a
+/// token of this entity in this order.
 pub(super) fn read_token(
     schema: &Schema,
     order: Option<Ordered>,
@@ -103,7 +103,7 @@ mod tests {
             field: 1,
             direction: Direction::Descending,
         };
-        // A control character, which no write of ours would store, leads on all the same.
+        // A control character, which no write of ours would store, works too.
         for shelf in ["x", "a:b", "%3A", "\u{1}", ""] {
             let last = Row(vec![shelf.into(), Value::Integer(7)]);
             let key = schema.key_of(&last);
