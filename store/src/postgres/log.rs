@@ -1,15 +1,16 @@
-//! The log on PostgreSQL: every change of a captured row, by whatever program, in the transaction
-//! that made it.
+//! The log on PostgreSQL: every change of a captured row, by any program, in the transaction that
+//! made it.
 //!
-//! Triggers write it ([`install`]); [`PgLog`] reads it with a cursor that is a snapshot, so that a
-//! transaction that commits late is not passed over. What no trigger hears is told by [`status`].
+//! Triggers write it ([`install`]). [`PgLog`] reads it with a cursor that is a snapshot, so that a
+//! transaction that commits late is not skipped. [`status`] reports the writes that no trigger
+//! captures.
 //!
 //! # What is promised
 //!
-//! - A record is there exactly if its transaction committed.
+//! - A record exists exactly if its transaction committed.
 //! - No write of another program fails because of a trigger, short of a full disk.
-//! - A reader gets every record once in the order of ids, or a gap in place of what it cannot prove
-//!   to have got.
+//! - A reader gets every record once, in the order of ids, or a gap in place of records that it
+//!   cannot prove to have received.
 
 mod error;
 mod names;

@@ -1,9 +1,9 @@
 //! Puts the triggers of captured tables in place, and removes them.
 //!
-//! Installing is idempotent: what is as it should be is not touched, so a second call takes no lock
-//! that a writer would wait for. The functions name the union of the fields that their installers
-//! have named; a field is taken away by a migration alone, while no node runs. Tables, functions
-//! and triggers change in one transaction, or not at all.
+//! Installing is idempotent: it does not touch what is already in place, so a second call takes no
+//! lock that a writer would wait for. The functions record the union of the fields that their
+//! installers named. Only a migration removes a field, while no node runs. Tables, functions and
+//! triggers change in one transaction, or not at all.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ use crate::{
     migration::Recorded,
 };
 
-/// How to install.
+/// The options of an installation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InstallOptions {
     /// How readers learn of writes by other programs.
@@ -32,17 +32,17 @@ pub struct InstallOptions {
 /// How readers learn of writes by other programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wake {
-    /// As it is; by their poll where nothing else was asked for.
+    /// As before; by their poll if nothing else was set.
     #[default]
     AsBefore,
-    /// By their poll.
+    /// By polling.
     Poll,
     /// By `NOTIFY` in the writer's transaction, unless prepared transactions are in use.
     ///
     /// `PREPARE TRANSACTION` then fails after such a write, and commits go through one lock: up to
     /// half of them per second are lost.
     Notify,
-    /// The same, also where prepared transactions are in use.
+    /// The same, even if prepared transactions are in use.
     NotifyAtAnyPrice,
 }
 
@@ -50,9 +50,9 @@ pub enum Wake {
 ///
 /// # Errors
 ///
-/// A table is missing, lacks a column or cannot have triggers (all of it is told at once); another
-/// program holds a table for more than 5 s; `NOTIFY` was asked for and is refused. Nothing was
-/// changed then.
+/// A table is missing, lacks a column or cannot have triggers (all such faults are reported at
+/// once); another program holds a table for more than 5 s; `NOTIFY` was requested and is refused.
+/// Then nothing was changed.
 pub async fn install(
     connection: &mut PgConnection,
     schemas: &[&'static Schema],
@@ -68,9 +68,8 @@ pub async fn install(
     Ok(installed)
 }
 
-/// Installs in a transaction that the caller has begun, by whatever means, and rolls back on an
-/// error. The caller has its turn already (see [`lock`]), and has set how long locks are waited
-/// for.
+/// Installs in a transaction that the caller has begun, and that the caller rolls back on an error.
+/// The caller already has its turn (see [`lock`]), and has set how long to wait for locks.
 pub(crate) async fn install_within(
     connection: &mut PgConnection,
     schemas: &[&'static Schema],
@@ -111,11 +110,11 @@ pub(crate) async fn install_within(
 /// Removes the triggers and functions of every entity. The log, its epoch and the cluster's key
 /// stay.
 ///
-/// Gives the tables that had triggers.
+/// Returns the tables that had triggers.
 ///
 /// # Errors
 ///
-/// See [`PgLogError`]. Nothing was changed then.
+/// See [`PgLogError`]. Then nothing was changed.
 pub async fn remove(connection: &mut PgConnection) -> Result<Vec<String>, PgLogError> {
     let mut transaction = connection.begin().await?;
     if super::tables::version(&mut transaction).await?.is_none() {
@@ -141,7 +140,7 @@ pub async fn remove(connection: &mut PgConnection) -> Result<Vec<String>, PgLogE
         .map(|row| row.try_get(0))
         .collect::<Result<_, _>>()?;
 
-    // Readers learn from the log too that they hear no more.
+    // The log, too, tells its readers that nothing is recorded any more.
     run(
         &mut transaction,
         "insert into tidings.log (kind, entity) select 't', entity from tidings.captures; \
@@ -158,8 +157,8 @@ pub async fn remove(connection: &mut PgConnection) -> Result<Vec<String>, PgLogE
     Ok(tables)
 }
 
-/// Returns whether no node holds its lock: each has it for as long as it runs, and this transaction
-/// has it to its end.
+/// Returns whether no node runs. Each node holds a lock for as long as it runs; on success this
+/// transaction holds it to its end.
 async fn no_node_runs(connection: &mut PgConnection) -> Result<bool, PgLogError> {
     let sql = format!("select pg_try_advisory_xact_lock({LIVING})");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -175,12 +174,12 @@ async fn uses_prepared_transactions(connection: &mut PgConnection) -> Result<boo
     Ok(row.try_get(0)?)
 }
 
-/// Where an entity is to be captured, and what.
+/// The tables on which an entity is to be captured, and what to capture.
 struct Target {
     relation: i64,
     columns: Columns,
     tables: Vec<Captured>,
-    /// What was captured before.
+    /// What was captured before, if anything.
     before: Option<Before>,
 }
 
@@ -190,7 +189,7 @@ struct Before {
     notify: bool,
 }
 
-/// Finds the tables of an entity, and notes where they do not fit.
+/// Finds the tables of an entity, and adds the reasons why they cannot be captured.
 async fn target(
     connection: &mut PgConnection,
     schema: &Schema,
@@ -226,7 +225,7 @@ async fn target(
             ));
             None
         }
-        // On a server that a dump was restored on, the table has another number.
+        // After a dump was restored, the table has another number.
         Some(there) => Some(there.before),
         None => None,
     };
@@ -239,7 +238,7 @@ async fn target(
     }))
 }
 
-/// What the log says of an entity.
+/// What the log has stored about an entity.
 struct There {
     /// The table that it was captured on.
     relation: i64,
@@ -248,7 +247,7 @@ struct There {
     before: Before,
 }
 
-/// Reads what the log says of an entity; none if it was never captured.
+/// Reads what the log has stored about an entity; `None` if it was never captured.
 async fn captured(
     connection: &mut PgConnection,
     entity: &str,
@@ -281,7 +280,7 @@ async fn captured(
     }))
 }
 
-/// Makes the functions and triggers of one entity, where they are not as they should be.
+/// Creates or replaces the functions and triggers of one entity that are missing or different.
 async fn capture(
     connection: &mut PgConnection,
     schema: &Schema,
@@ -353,7 +352,7 @@ async fn capture(
     .await?;
 
     if !changed.is_empty() {
-        // What was written while a trigger was missing is in no record.
+        // Writes that were made while a trigger was missing have no record.
         sqlx::query("insert into tidings.log (kind, entity) values ('t', $1)")
             .bind(entity)
             .execute(connection)
@@ -364,7 +363,7 @@ async fn capture(
     Ok(())
 }
 
-/// Returns the layout of these fields; makes one if there is none.
+/// Returns the layout of these fields; creates it if there is none.
 async fn layout<'a>(
     connection: &mut PgConnection,
     entity: &str,
@@ -412,7 +411,8 @@ async fn replace_function(
     run(connection, &plan.create(event, level)).await
 }
 
-/// Makes the triggers of a table that are not as they should be; whether there were any such.
+/// Creates or replaces the triggers of a table that are missing or different. Returns whether there
+/// were any.
 async fn replace_triggers(
     connection: &mut PgConnection,
     entity: &str,

@@ -1,5 +1,5 @@
-//! Rows that go with a changed parent: found when its record is applied, to any depth and in
-//! batches.
+//! The rows that are evicted with a changed parent: found when the parent's record is applied, to
+//! any depth and in batches.
 
 use std::collections::HashSet;
 
@@ -72,8 +72,8 @@ fn going_with(link: &Link, parent: &str) -> Vec<(&'static Schema, String)> {
     found
 }
 
-/// Returns the keys of the rows of an entity whose field names one of the parents; the other fields
-/// are absent.
+/// Returns the rows of an entity whose field names one of the parents, with the fields of their
+/// keys; the other fields are absent.
 async fn referring(
     link: &mut Link,
     child: &'static Schema,

@@ -1,7 +1,7 @@
-//! Columns of a captured table: how their values are written into the log as text.
+//! The columns of a captured table, and how their values are logged as text.
 //!
-//! Each value is logged as the text that the type's output function gives under fixed settings, so
-//! that it can be read back to the last bit whatever the settings of the session that wrote it.
+//! Each value is logged as the output of the type's output function under fixed settings. So it can
+//! be read back exactly, regardless of the settings of the session that wrote it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub(super) type Columns = BTreeMap<String, Column>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Column {
     name: String,
-    /// The name of its type; that of the base type for a domain.
+    /// The name of its type; for a domain, of the base type.
     base: String,
     /// Whether the type is one of PostgreSQL's own.
     builtin: bool,
@@ -80,8 +80,8 @@ impl Column {
         }
     }
 
-    /// Returns an upper bound on the length of the text, found without reading a value that is
-    /// stored out of line; none where it is small in any case.
+    /// Returns an upper bound on the length of the text, which does not read values that are stored
+    /// out of line; `None` if the text is always short.
     pub(super) fn size(&self, alias: &str) -> Option<String> {
         let column = self.of(alias);
         if !self.variable {
@@ -91,8 +91,8 @@ impl Column {
         Some(match (self.builtin, self.base.as_str()) {
             (true, "text" | "varchar" | "bpchar") => format!("coalesce(octet_length({column}), 0)"),
             (true, "bytea") => format!("2 * coalesce(octet_length({column}), 0)"),
-            // As it is stored, which may be compressed: a value of an eighth of the limit can still
-            // be written as text, whatever it holds.
+            // By its stored size, which may be compressed: so any value up to an eighth of the
+            // limit is still logged as text.
             _ => format!("8 * coalesce(pg_column_size({column}), 0)"),
         })
     }
@@ -125,8 +125,8 @@ impl Column {
     }
 }
 
-/// Returns the settings that a function pins so that the columns' texts are the same in every
-/// session. Each costs time at every call, so there are no more of them than the types ask for.
+/// Returns the settings that a function fixes, so that the texts of the columns are the same in
+/// every session. Each costs time at every call, so only those that the types need are set.
 pub(super) fn settings_of<'a>(columns: impl IntoIterator<Item = &'a Column>) -> String {
     let settings: BTreeSet<_> = columns
         .into_iter()

@@ -1,4 +1,4 @@
-//! Reads the texts of a row's image back as values.
+//! Decodes the texts of a row's image to values.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -18,8 +18,8 @@ pub(super) struct Layout {
 /// The texts of one image.
 pub(super) type Image = Vec<Option<String>>;
 
-/// Reads the fields of an image that the schema knows; none if one of them holds what its kind
-/// cannot.
+/// Decodes the fields of an image that the schema has; `None` if a text is not a value of its
+/// field's kind.
 pub(super) fn fields(known: &Known, layout: &Layout, image: &Image) -> Option<Fields> {
     if image.len() != layout.fields.len() {
         return None;
@@ -44,7 +44,7 @@ pub(super) fn fields(known: &Known, layout: &Layout, image: &Image) -> Option<Fi
     })
 }
 
-/// Returns the value of a kind that a text tells; none if it tells no such value.
+/// Decodes a text as a value of a kind; `None` if it is not one.
 pub(super) fn value(kind: FieldKind, text: &str) -> Option<Value> {
     match kind {
         FieldKind::Boolean => match text {
@@ -56,8 +56,8 @@ pub(super) fn value(kind: FieldKind, text: &str) -> Option<Value> {
             text.parse().ok().map(Value::Integer)
         }
         FieldKind::Unsigned => text.parse().ok().map(Value::Unsigned),
-        // Rust reads PostgreSQL's NaN and Infinity too. The text of a `real` is the number that it
-        // is shown as.
+        // Rust also parses PostgreSQL's NaN and Infinity. The text of a `real` is the number that
+        // the store shows for it.
         FieldKind::Number | FieldKind::Float => text.parse().ok().map(Value::Number),
         FieldKind::Bytes => bytes(text).map(Value::Bytes),
         FieldKind::Text => Some(Value::Text(text.to_owned())),
@@ -73,7 +73,7 @@ pub(super) fn value(kind: FieldKind, text: &str) -> Option<Value> {
     }
 }
 
-/// Reads bytes from PostgreSQL's hexadecimal form, `\x` and two digits for each.
+/// Decodes bytes from PostgreSQL's hexadecimal form, `\x` and two digits for each.
 fn bytes(text: &str) -> Option<Vec<u8>> {
     let digits = text.strip_prefix("\\x")?.as_bytes();
     let mut pairs = digits.chunks_exact(2);

@@ -36,21 +36,21 @@ use crate::{
 
 /// The log in a PostgreSQL database.
 ///
-/// It reads over one connection, opened at the first call and again after an error. Each new
-/// connection is checked before it is read from: a standby is refused, and an epoch that has ended
-/// makes the cursor a gap.
+/// It reads over one connection, which is opened at the first call, and again after an error. Each
+/// new connection is checked before the first read: a standby is refused, and if the cursor's epoch
+/// has ended, the read returns a gap.
 pub struct PgLog {
     settings: PgLogSettings,
     pooler: Pooler,
-    /// None while a call holds it: a call that is dropped takes the connection along, whatever
-    /// state it was in.
+    /// `None` while a call uses it: if the call is dropped, so is the connection, in whatever state
+    /// it is.
     link: tokio::sync::Mutex<Option<Link>>,
     sights: Sights,
     notifier: Notifier,
 }
 
 impl PgLog {
-    /// Makes the log of a database. Nothing is asked before the first call.
+    /// Makes the log of a database. It connects at the first call.
     #[must_use]
     pub fn new(settings: PgLogSettings) -> Self {
         let notifier = Notifier::new(settings.options.clone(), &settings.spawn, &settings.clock);
@@ -63,13 +63,13 @@ impl PgLog {
         }
     }
 
-    /// Sets what lies between the log and the server.
+    /// Sets the pooler between the log and the server.
     pub(crate) fn through(mut self, pooler: Pooler) -> Self {
         self.pooler = pooler;
         self
     }
 
-    /// Runs a call over the checked connection; one that fails is closed.
+    /// Runs a call over the checked connection. If the call fails, the connection is closed.
     pub(super) async fn over_link<T>(
         &self,
         call: impl AsyncFnOnce(&mut Link) -> Result<T, PgLogError>,
@@ -107,7 +107,8 @@ impl PgLog {
             Beyond::Gap(reason) => return Ok(Read::Gap(Gap::of_all(reason))),
         };
 
-        // Last, since a change is reported once: a read that failed after this would lose it.
+        // Last, because a change is reported only once: a read that failed after this would lose
+        // it.
         let way = (from, &page.cursor);
         let records = &mut page.records;
         let capture = self
@@ -193,8 +194,7 @@ impl PgLog {
             }
         }
 
-        // The end of a run of pages is the snapshot that it began with: later records have not been
-        // asked for.
+        // A run of pages ends at the snapshot with which it began: later records were not read yet.
         let caught_up = matches!(position, Position::Snapshot(_)) && !page.cut;
         Ok(Beyond::Page(BeyondPage {
             asked,
@@ -291,30 +291,30 @@ impl PgLog {
     }
 }
 
-/// What lies beyond a cursor.
+/// The records beyond a cursor, or a gap.
 enum Beyond {
     Page(BeyondPage),
     Gap(GapReason),
 }
 
-/// One page of it, before changes of capture are added.
+/// One page of records, before changes of capture are added.
 struct BeyondPage {
-    /// When it was asked for.
+    /// When the read began.
     asked: Tick,
     records: Vec<Record>,
     passed_over: usize,
     /// After the page.
     cursor: Cursor,
     extent: Extent,
-    /// None if capture was not looked at.
+    /// `None` if capture was not checked.
     prints: Option<Prints>,
     own: Own,
 }
 
-/// The answer to a question for the records of rows.
+/// The answer to a query for the records of rows.
 enum Answer {
     Groups(Vec<Option<Group>>),
-    /// The records of the first rows, over a link that is of no more use.
+    /// The records of the first rows, over a link that cannot be used again.
     Cut(read::Rows),
 }
 
@@ -419,7 +419,7 @@ impl Log for PgLog {
         Box::pin(async move {
             match self.pooler {
                 Pooler::None => {}
-                // It may say yes, and even tell a session what that session says itself.
+                // It may accept LISTEN, and even deliver a session's own notifications.
                 Pooler::Transaction => {
                     let why = "a pooler in transaction mode passes no notifications on";
                     let reason = why.to_owned();
@@ -458,7 +458,7 @@ impl KeptLog for PgLog {
 
     fn prune(&self, retention: Duration) -> LogFuture<'_, Result<u64, LogError>> {
         Box::pin(async move {
-            // Over a connection of its own, which the reader does not wait for.
+            // Over a connection of its own, so that the reader does not wait for it.
             let mut connection = in_time(&self.settings.clock, async {
                 Ok(self.settings.options.connect().await?)
             })

@@ -1,9 +1,9 @@
 //! The epoch of the log: when it ends, and how the next one begins.
 //!
-//! A crash of the server hands transaction ids out again, a restored or promoted copy goes another
-//! way under the same name, and a dump that was restored on another server has ids that mean
-//! nothing there. An unlogged row tells of it, which crash recovery and a promotion empty and a
-//! clean restart keeps; and so do the system's identifier, its timeline, and the identities of
+//! After a crash, the server assigns transaction ids again; a restored or promoted copy diverges
+//! under the same name; and in a dump that was restored on another server, the ids mean nothing.
+//! Two things detect this: a row in an unlogged table, which crash recovery and promotion delete
+//! and a clean restart keeps; and the system's identifier, its timeline, and the identities of
 //! database and table.
 
 use sqlx::{Connection as _, PgConnection, Row as _, postgres::PgRow};
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{postgres::codes::is_lost, sink::Begun};
 
-/// The facts that an epoch was made under.
+/// The facts under which an epoch was begun.
 const FACTS: &str = "(select system_identifier::text from pg_catalog.pg_control_system()) as system, \
      substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8) as timeline, \
      (select oid from pg_catalog.pg_database where datname = current_database()) as database, \
@@ -24,17 +24,17 @@ const FACTS: &str = "(select system_identifier::text from pg_catalog.pg_control_
 /// How many records one statement removes.
 const CHUNK: i64 = 10_000;
 
-/// Removes records that were committed, though their transactions are not over here.
+/// Removes committed records of transactions that have not ended on this server.
 const REMOVE_FOREIGN: &str = "delete from tidings.log where id in ( \
     select l.id from tidings.log l, pg_catalog.pg_current_snapshot() s \
     where l.xid >= pg_catalog.pg_snapshot_xmin(s)::text::bigint \
     and not pg_catalog.pg_visible_in_snapshot(l.xid::text::pg_catalog.xid8, s) limit $1)";
 
-/// Forgets what was pruned: a cursor of an epoch that has ended is a gap in any case.
+/// Forgets what was pruned: a cursor of an ended epoch gets a gap in any case.
 const FORGET_HORIZONS: &str = "update tidings.pruned set below = 0; delete from tidings.snapshots";
 
-/// Refuses a standby: its snapshots lack the transactions in progress. Asked alone, before anything
-/// else.
+/// Refuses a standby, whose snapshots lack the transactions in progress. It runs alone, before any
+/// other statement.
 pub(super) async fn refuse_standby(connection: &mut PgConnection) -> Result<(), PgLogError> {
     let row = sqlx::query("select pg_is_in_recovery()")
         .fetch_one(connection)
@@ -45,7 +45,7 @@ pub(super) async fn refuse_standby(connection: &mut PgConnection) -> Result<(), 
     Ok(())
 }
 
-/// Returns the epoch that holds, and begins one if the last has ended. To be called on every new
+/// Returns the current epoch, and begins one if the last has ended. Call it on every new
 /// connection, before its first cursor statement.
 pub(super) async fn establish(connection: &mut PgConnection) -> Result<Epoch, PgLogError> {
     if version(connection).await?.is_none() {
@@ -63,7 +63,7 @@ pub(super) async fn establish(connection: &mut PgConnection) -> Result<Epoch, Pg
     }
     run(&mut transaction, FORGET_HORIZONS).await?;
 
-    // An epoch that a crash could lose would be handed out twice.
+    // If a crash could lose an epoch, its number would be assigned twice.
     run(&mut transaction, "set local synchronous_commit = on").await?;
 
     let begun = sqlx::query(sqlx::AssertSqlSafe(format!(
@@ -97,9 +97,9 @@ pub(super) async fn establish(connection: &mut PgConnection) -> Result<Epoch, Pg
     Ok(epoch)
 }
 
-/// Removes the records of another server's transactions, which a restored dump has brought along:
-/// to a reader here they would be new for as long as this server's ids are below theirs. Does so in
-/// chunks, so that a call that is cut off has done a part of it.
+/// Removes the records of another server's transactions, which a restored dump contains. Readers
+/// here would take them for new until this server's ids are above theirs. Removes them in chunks,
+/// so that a call that is cut off has done a part of the work.
 async fn remove_foreign_records(connection: &mut PgConnection) -> Result<(), PgLogError> {
     loop {
         let removed = sqlx::query(REMOVE_FOREIGN)
@@ -112,8 +112,8 @@ async fn remove_foreign_records(connection: &mut PgConnection) -> Result<(), PgL
     }
 }
 
-/// Returns in which epoch a connection is, for one that does not read the log; `Unknown` where
-/// there is none that it may read. Begins none.
+/// Returns the epoch of a connection that does not read the log; `Unknown` if there is none that it
+/// may read. Begins no epoch.
 pub(crate) async fn begun(connection: &mut PgConnection) -> Result<Begun, sqlx::Error> {
     let found = match version(connection).await {
         Ok(Some(_)) => current(connection).await,
@@ -128,8 +128,7 @@ pub(crate) async fn begun(connection: &mut PgConnection) -> Result<Begun, sqlx::
     }
 }
 
-/// Returns the epoch, if the facts are those that it was made under and the server has not lost a
-/// commit since.
+/// Returns the epoch, if its facts are unchanged and the server has not lost a commit since.
 async fn current(connection: &mut PgConnection) -> Result<Option<Epoch>, PgLogError> {
     let found = sqlx::query(sqlx::AssertSqlSafe(format!(
         "select e.number, e.id from tidings.epoch e join tidings.epoch_volatile v on v.id = e.id, \

@@ -1,15 +1,15 @@
-//! [`PgLogError`]: what the log on PostgreSQL can refuse or fail at.
+//! [`PgLogError`]: why a call to the log on PostgreSQL failed.
 
 use crate::{
     error::{DatabaseError, Error},
     postgres::codes::failed,
 };
 
-/// Why a call to the log did nothing.
+/// Why a call to the log failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PgLogError {
-    /// The address of the database cannot be understood.
+    /// The URL of the database is not valid.
     #[error("the database URL is not valid: expected postgres://USER@HOST:PORT/DATABASE")]
     Url,
     /// The server is a standby, whose snapshots lack the transactions in progress: connect to the
@@ -44,10 +44,10 @@ pub enum PgLogError {
     /// Another program holds a lock on a table for longer than the call waits: try again.
     #[error("a table is locked by another program")]
     Busy(#[source] sqlx::Error),
-    /// The log is another one than the cursor's.
+    /// The log has begun another epoch than the cursor's.
     #[error("the log has begun another epoch")]
     EpochEnded,
-    /// A record of the log, or a value beside it, is not what this program writes.
+    /// A record of the log, or a value beside it, does not have the form that this program writes.
     #[error("the log is malformed: {what}")]
     Malformed {
         /// What is wrong.
@@ -58,7 +58,7 @@ pub enum PgLogError {
     Unreachable {
         /// Host, port and name.
         database: String,
-        /// What was in the way.
+        /// The cause.
         #[source]
         source: sqlx::Error,
     },
@@ -68,7 +68,7 @@ pub enum PgLogError {
 }
 
 impl PgLogError {
-    /// Returns whether the database could not be reached, rather than refused what was asked.
+    /// Returns whether the database could not be reached. Otherwise it refused the call.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         match self {
@@ -104,11 +104,10 @@ impl From<sqlx::Error> for PgLogError {
             .map(std::borrow::Cow::into_owned);
 
         match code.as_deref() {
-            // What a cursor statement is told when the server is in recovery.
+            // The error of a cursor statement when the server is in recovery.
             Some("0A000" | "55000") => Self::Standby,
             Some("55P03") => Self::Busy(error),
-            // An undefined table or schema: the log's own are the only ones that statements here
-            // name.
+            // An undefined table or schema: statements here only name the log's own.
             Some("42P01" | "3F000") => Self::NotInstalled,
             _ => Self::Database(error),
         }

@@ -1,9 +1,8 @@
 //! The trigger functions of an entity, as text.
 //!
-//! What they promise: a write by any program never fails because of them (short of a full disk);
-//! every image of a row is logged as text under fixed settings; a row that is written to itself
-//! leaves no record. What they name is qualified, so that no column, alias or setting of the
-//! session changes their meaning.
+//! They promise: no program's write fails because of them (short of a full disk); every image of a
+//! row is logged as text under fixed settings; an update that changes nothing leaves no record. All
+//! names are qualified, so that no column, alias or setting of the session changes their meaning.
 
 use std::fmt;
 
@@ -12,12 +11,12 @@ use super::{
     names::{function, identifier, literal},
 };
 
-/// The version of the functions; told in their first line.
+/// The version of the functions, in their first line.
 pub(super) const VERSION: u32 = 1;
-/// The most that the values of one row may take: above it only the keys are logged.
+/// The maximum size of the values of one row: above it only the keys are logged.
 const LONGEST_ROW: usize = 1 << 20;
 
-/// What a function is run by.
+/// The event that runs a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     Insert,
@@ -26,23 +25,23 @@ pub(super) enum Event {
     Truncate,
 }
 
-/// How often a trigger fires. A subscribed table's changes reach row triggers only.
+/// How often a trigger fires. Changes that a subscription applies fire only row triggers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
     Statement,
     Row,
 }
 
-/// Whether a function wakes the listeners itself.
+/// Whether a function itself notifies listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Push {
     /// Readers find the records at their next poll.
     No,
-    /// `NOTIFY` in the writer's transaction, with its price.
+    /// `NOTIFY` in the writer's transaction, which has a price.
     Notify,
 }
 
-/// A layout: which fields an image holds.
+/// A layout: the fields that an image holds.
 pub(super) struct Layout<'a> {
     pub(super) id: i32,
     pub(super) columns: Vec<&'a Column>,
@@ -52,8 +51,8 @@ pub(super) struct Layout<'a> {
 pub(super) struct Key<'a>(pub(super) Vec<&'a Column>);
 
 impl Key<'_> {
-    /// Returns the key of a row as text: that of its value, or of an array of those of its parts.
-    /// It is null where there is no row: no part of a primary key is.
+    /// Returns the key of a row as text: of its value, or of an array of the texts of its parts. It
+    /// is null only if there is no row, because no part of a primary key is null.
     fn text(&self, alias: &str) -> String {
         match &self.0[..] {
             [single] => single.text(alias),
@@ -70,7 +69,7 @@ impl Key<'_> {
     }
 }
 
-/// What a function logs.
+/// Everything that a function logs.
 pub(super) struct Plan<'a> {
     pub(super) entity: &'a str,
     pub(super) key: Key<'a>,
@@ -96,7 +95,7 @@ impl Event {
         format!("tidings_{}", self.word())
     }
 
-    /// Returns the level at which the event can be heard: `TRUNCATE` has no rows.
+    /// Returns the level at which a trigger can fire: `TRUNCATE` has no rows.
     pub(super) fn level(self, wanted: Level) -> Level {
         match self {
             Self::Truncate => Level::Statement,
@@ -112,7 +111,8 @@ impl Event {
         }
     }
 
-    /// Makes the trigger, for every session whatever its replication role.
+    /// Returns the statements that create the trigger, for every session regardless of its
+    /// replication role.
     pub(super) fn create_trigger(self, entity: &str, table: &str, level: Level) -> String {
         let referencing = match (self, self.level(level)) {
             (_, Level::Row) | (Self::Truncate, _) => "",
@@ -137,8 +137,7 @@ impl Event {
 }
 
 impl Plan<'_> {
-    /// Returns the first lines of a function's body, by which its version, its fields and its
-    /// settings are told.
+    /// Returns the first lines of a function's body: its version, its fields and its settings.
     pub(super) fn header(&self) -> String {
         let fields: Vec<_> = self.whole.columns.iter().map(|it| it.name()).collect();
         let settings = settings_of(self.whole.columns.iter().copied());
@@ -181,9 +180,8 @@ impl Plan<'_> {
         let touched = self.touched();
         let notify = self.notify();
 
-        // A column that was dropped or renamed since must not make the write fail: the first
-        // statement would say so, and takes no transaction id for its savepoint, since it writes
-        // nothing.
+        // If a column was dropped or renamed since, the write must not fail. The first statement
+        // detects that; it writes nothing, so its savepoint takes no transaction id.
         format!(
             "\n#variable_conflict use_column\n{header}\nbegin\n  begin\n    \
              perform {columns} from {from} limit 1;\n    \
@@ -194,15 +192,15 @@ impl Plan<'_> {
         )
     }
 
-    /// Makes or replaces a function.
+    /// Returns the statement that creates or replaces a function.
     pub(super) fn create(&self, event: Event, level: Level) -> String {
         let name = identifier(&event.function(self.entity, level));
         let texts = settings_of(self.whole.columns.iter().copied());
         let settings = match event {
             Event::Truncate => String::new(),
             Event::Insert | Event::Delete => texts,
-            // Where a session has switched joins off, the price of this one would have it compiled
-            // at every call.
+            // If a session has disabled joins, the estimated cost of this one would have it
+            // compiled at every call.
             Event::Update => texts + " set jit = off",
         };
         let body = self.body(event, level);
@@ -212,7 +210,7 @@ impl Plan<'_> {
         )
     }
 
-    /// Returns one record for each row of a transition table.
+    /// Returns a query with one record for each row of a transition table.
     fn images(&self, alias: &str, from: &str, kind: Kind) -> String {
         let long = self.is_long(alias);
         let image = format!(
@@ -236,13 +234,13 @@ impl Plan<'_> {
         )
     }
 
-    /// Returns one record for each row of both transition tables that differs; a row whose key
-    /// changed is one that went and one that came.
+    /// Returns a query with one record for each row that differs between the transition tables. A
+    /// row whose key changed is a delete and a create.
     fn pairs(&self, old: &str, new: &str) -> String {
         let (before, after) = (self.key.text("tidings_old"), self.key.text("tidings_new"));
         let (was_long, is_long) = (self.is_long("tidings_old"), self.is_long("tidings_new"));
 
-        // Null for the side that is not there.
+        // Null for a missing side.
         let long = format!("(coalesce({was_long}, false) or coalesce({is_long}, false))");
         let side = |alias: &str, key: &str| {
             format!(
@@ -267,18 +265,18 @@ impl Plan<'_> {
         )
     }
 
-    /// Returns whether a row is too long to be logged whole.
+    /// Returns the condition that a row is too long to be logged whole.
     fn is_long(&self, alias: &str) -> String {
         let sizes = self.whole.columns.iter();
         let sizes: Vec<_> = sizes.filter_map(|column| column.size(alias)).collect();
         if sizes.is_empty() {
             return "false".to_owned();
         }
-        // Columns without a value count nothing, so the sum of a row that is not there is zero.
+        // Columns without a value count zero, and so does a missing row.
         format!("({}) > {LONGEST_ROW}", sizes.join(" + "))
     }
 
-    /// Returns the record of a change that may be to any row.
+    /// Returns the statement that logs a change of any rows of the entity.
     fn touched(&self) -> String {
         format!(
             "insert into tidings.log (kind, entity, origin) \
@@ -306,7 +304,7 @@ fn image(layout: &Layout<'_>, alias: &str) -> String {
     format!("array[{}]::text[]", values.join(", "))
 }
 
-/// Returns what the index is searched by: a key may be longer than an index entry can be.
+/// Returns the hash by which the index is searched: a key may be longer than an index entry can be.
 fn hash(key: &str) -> String {
     format!("hashtextextended(({key}) collate \"C\", 0)")
 }

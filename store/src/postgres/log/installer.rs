@@ -1,4 +1,4 @@
-//! [`Installer`]: capture from outside a node, as a command does it.
+//! [`Installer`]: manages capture from outside a node, as a command does.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::{
     postgres::address::shown,
 };
 
-/// How long the connection may take.
+/// How long connecting may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A connection that installs, removes and looks after capture.
+/// A connection that installs, removes and checks capture.
 #[derive(Debug)]
 pub struct Installer {
     connection: PgConnection,
@@ -29,8 +29,8 @@ impl Installer {
     ///
     /// # Errors
     ///
-    /// The URL cannot be understood ([`PgLogError::Url`], which never shows it), or the database
-    /// cannot be reached in time.
+    /// The URL is not valid ([`PgLogError::Url`], which never shows it), or the database cannot be
+    /// reached in time.
     pub async fn connect(url: &str) -> Result<Self, PgLogError> {
         let known = ["postgres://", "postgresql://"];
         let options = url.parse::<PgConnectOptions>();
@@ -75,7 +75,7 @@ impl Installer {
         capture::remove(&mut self.connection).await
     }
 
-    /// Reports what is captured and what would be missed.
+    /// Reports which writes are captured and which are not.
     ///
     /// # Errors
     ///

@@ -1,5 +1,4 @@
-//! [`Link`]: the connection that the log is read over, which was checked against the epoch before
-//! it was used.
+//! [`Link`]: the connection over which the log is read. Its epoch is checked before the first use.
 
 use std::{future::Future, sync::Arc};
 
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::{logs::limit, settings::Pooler};
 
-/// A checked connection, and what was learnt over it.
+/// A checked connection, and what was read over it.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) connection: PgConnection,
@@ -27,12 +26,12 @@ pub(super) struct Link {
     pub(super) epoch: Epoch,
     pub(super) wanted: Wanted,
     pub(super) lexicon: Lexicon,
-    /// Nothing is asked over it any more.
+    /// It must not be used again.
     pub(super) is_spent: bool,
 }
 
 impl Link {
-    /// Connects, refuses a standby, and learns the epoch; begins one if the last has ended.
+    /// Connects, refuses a standby, and reads the epoch; begins one if the last has ended.
     pub(super) async fn open(settings: &PgLogSettings, pooler: Pooler) -> Result<Self, PgLogError> {
         let mut connection = settings.options.connect().await?;
         let epoch = match pooler {
@@ -56,13 +55,13 @@ impl Link {
         })
     }
 
-    /// Reads what the lexicon lacks to tell records.
+    /// Reads the layouts that the lexicon lacks to decode the records.
     pub(super) async fn learn(&mut self, records: &[Stored]) -> Result<(), PgLogError> {
         self.lexicon.learn(&mut self.connection, records).await
     }
 
-    /// Begins a call: behind a pooler a transaction, which keeps the session that the call's
-    /// statements are prepared in.
+    /// Begins a call. Behind a pooler this begins a transaction, which keeps the session in which
+    /// the call's statements are prepared.
     pub(super) async fn begin(&mut self) -> Result<(), PgLogError> {
         match self.pooler {
             Pooler::None => Ok(()),
@@ -73,7 +72,8 @@ impl Link {
         }
     }
 
-    /// Ends a call that went well, and leaves no statement in a session that is lent to others.
+    /// Ends a successful call, and leaves no prepared statement in a session that is lent to
+    /// others.
     pub(super) async fn end(&mut self) -> Result<(), PgLogError> {
         match self.pooler {
             Pooler::None => Ok(()),
@@ -90,7 +90,7 @@ async fn learn(connection: &mut PgConnection) -> Result<Epoch, PgLogError> {
     establish(connection).await
 }
 
-/// Waits for a call, but not without end: a link that is half open says nothing at all.
+/// Waits for a call, up to the limit: a half-open connection never answers.
 pub(super) async fn in_time<T>(
     clock: &Arc<dyn Clock>,
     call: impl Future<Output = Result<T, PgLogError>>,

@@ -1,9 +1,9 @@
 //! [`PgMembers`]: the members of a cluster, as rows beside the log.
 //!
-//! A process that is a member holds an advisory lock for as long as its connection lives; members
-//! share it, and a process that runs [`alone`](Alone::take) takes it for itself. So a node without
-//! a cluster is refused while members live, and members are refused while it lives, whatever rows a
-//! process that died has left.
+//! A member holds an advisory lock for as long as its connection lives. Members share the lock, and
+//! a process that runs [`alone`](Alone::take) takes it exclusively. So a node without a cluster is
+//! refused while members live, and members are refused while it lives, regardless of rows that dead
+//! processes have left.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -34,13 +34,13 @@ use crate::logs::members::{last_report, sight_of};
 pub struct PgMembers {
     options: PgConnectOptions,
     clock: Arc<dyn Clock>,
-    /// None while a call holds it: a call that is dropped takes the connection along, whatever
-    /// state it was in.
+    /// `None` while a call uses it: if the call is dropped, so is the connection, in whatever state
+    /// it is.
     link: Mutex<Option<PgConnection>>,
 }
 
 impl PgMembers {
-    /// Makes the table of a log's database. Nothing is asked before the first call.
+    /// Makes the table of a log's database. It connects at the first call.
     #[must_use]
     pub fn new(settings: &PgLogSettings) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl PgMembers {
         Ok(connection)
     }
 
-    /// Runs a call over the connection, which is given back only by a call that went well.
+    /// Runs a call over the connection, which is kept only if the call succeeds.
     async fn over_link<T>(
         &self,
         call: impl AsyncFnOnce(&mut PgConnection) -> Result<T, PgLogError>,
@@ -92,17 +92,18 @@ async fn lock(connection: &mut PgConnection, how: &str) -> Result<bool, PgLogErr
     Ok(row.try_get(0)?)
 }
 
-/// A process that uses a database without a cluster. Dropping it lets members in again.
+/// The exclusive lock of a process that uses a database without a cluster. When it is dropped,
+/// members can use the database again.
 pub struct Alone {
     _connection: PgConnection,
 }
 
 impl Alone {
-    /// Takes the database for one node.
+    /// Takes the database for one node alone.
     ///
     /// # Errors
     ///
-    /// A member lives, or another node is alone in the same way.
+    /// A member lives, or another node has taken the database alone.
     pub async fn take(settings: &PgLogSettings) -> Result<Self, PgLogError> {
         let mut connection = settings.options.connect().await?;
         if !lock(&mut connection, "pg_try_advisory_lock").await? {
@@ -131,7 +132,8 @@ impl fmt::Debug for PgMembers {
     }
 }
 
-/// Returns what a cursor statement selects of the own row of a member: none if there is none.
+/// Returns the subquery with which a cursor statement selects a member's own row; it is null if
+/// there is none.
 pub(super) fn own_row(node: &str) -> String {
     format!(
         "(select concat_ws(' ', start, incarnation, marked, demand) from tidings.members where node = {})",
@@ -139,13 +141,13 @@ pub(super) fn own_row(node: &str) -> String {
     )
 }
 
-/// Returns the fault of a member's row that cannot be read.
+/// Returns the error for a member's row that cannot be read.
 pub(super) fn own_row_is_malformed() -> PgLogError {
     PgLogError::malformed("a member's row has another form")
 }
 
-/// What a statement begins with whose commit must be safe, or need not be, whatever the session
-/// says.
+/// The beginning of a statement whose commit must be durable, or need not be, regardless of the
+/// session's settings.
 const SURE: &str = "with sync as (select set_config('synchronous_commit', 'on', true))";
 const QUICK: &str = "with sync as (select set_config('synchronous_commit', 'off', true))";
 /// The database's time, in milliseconds.
@@ -172,12 +174,12 @@ fn member_of(row: &PgRow) -> Result<MemberRow, PgLogError> {
     let facts: Option<String> = row.try_get("facts")?;
     let facts = facts.and_then(|facts| MemberFacts::of_text(&facts, id.start));
 
-    // An older program leaves what an earlier one has said of its reports.
+    // An older program does not overwrite what a newer one has stored about its reports.
     let last = facts.as_ref().map(|_| last_of(row)).transpose()?.flatten();
     Ok(MemberRow {
         id,
         bound: bound.map(|bound| Duration::from_millis(bound.unsigned_abs())),
-        // A report of another version says nothing: the member counts as silent.
+        // A report in the form of another version is ignored: the member counts as silent.
         reported: reported.and_then(|cursor| cursor.parse().ok()),
         answered: demand_of(row, "answered")?,
         marked: row.try_get("marked")?,
@@ -196,7 +198,7 @@ fn last_of(row: &PgRow) -> Result<Option<LastReport>, PgLogError> {
 impl Members for PgMembers {
     fn join(&self, join: Join) -> LogFuture<'_, Result<MemberId, JoinError>> {
         Box::pin(async move {
-            // A row of a later start is left as it is, unless this is a start's first join.
+            // A row of a later start stays unchanged, unless this is the first join of a start.
             let sql = format!(
                 "{SURE} insert into tidings.members as m (node, start, bound_ms, facts) select $1, $2, $3, $5 from sync \
                  on conflict (node) do update set start = excluded.start, incarnation = default, \
@@ -263,8 +265,7 @@ impl Members for PgMembers {
 
     fn demand(&self) -> LogFuture<'_, Result<Vec<(MemberId, Demand)>, LogError>> {
         Box::pin(self.over_link(async |connection| {
-            // In the order of the names, so that two that ask at once do not wait for each other in
-            // a circle.
+            // In the order of the names, so that two concurrent demands cannot deadlock.
             let sql = format!(
                 "with asked as (select node from tidings.members order by node for update) \
                  update tidings.members m set demand = m.demand + 1, asked_at = {NOW} \
@@ -330,7 +331,7 @@ impl Members for PgMembers {
 }
 
 impl PgMembers {
-    /// Changes the row of one incarnation. Returns how many rows that were.
+    /// Changes the row of one incarnation. Returns the number of changed rows.
     async fn change(&self, sql: String, member: &MemberId) -> Result<u64, LogError> {
         self.over_link(async move |connection| {
             let done = sqlx::query(sqlx::AssertSqlSafe(sql))

@@ -1,11 +1,11 @@
 //! Quotes names and texts for statements.
 
-/// Writes a name as an identifier, quoted.
+/// Returns a name as a quoted identifier.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Writes text as a literal that is read alike whatever `standard_conforming_strings` says.
+/// Returns text as a literal that does not depend on `standard_conforming_strings`.
 pub(super) fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') {
@@ -15,7 +15,7 @@ pub(super) fn literal(text: &str) -> String {
     }
 }
 
-/// Returns the name of an entity's function, within the length that PostgreSQL keeps.
+/// Returns the name of an entity's function, within PostgreSQL's limit on the length of names.
 pub(super) fn function(entity: &str, event: &str) -> String {
     const KEPT: usize = 32;
     if entity.len() <= 40 {

@@ -73,14 +73,14 @@ async fn record(connection: &mut PgConnection, change: &RowChange) -> Result<(),
     .bind(key)
     .bind(old)
     .bind(new)
-    // A name for a statement is one of the session's, which a pooler may lend to others.
+    // A named statement belongs to the session, which a pooler may lend to others.
     .persistent(false)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Returns the layout of a schema's whole rows; makes one if there is none.
+/// Returns the layout of a schema's whole rows; creates it if there is none.
 async fn layout(connection: &mut PgConnection, schema: &Schema) -> Result<i32, PgLogError> {
     let fields: Vec<&str> = schema.fields().iter().map(|field| field.name()).collect();
     let found =
@@ -93,7 +93,7 @@ async fn layout(connection: &mut PgConnection, schema: &Schema) -> Result<i32, P
 
     let row = match found {
         Some(row) => row,
-        // If another transaction is making one, this waits for it and returns it.
+        // If another transaction is creating it, this waits for that one and returns its layout.
         None => {
             sqlx::query(
                 "insert into tidings.layouts (entity, fields, whole) values ($1, $2, true) \

@@ -1,9 +1,9 @@
-//! Pruning: the log keeps records for the retention, counted from when their transactions could be
-//! seen.
+//! Pruning: the log keeps records for the retention, counted from when their transactions became
+//! visible.
 //!
-//! A record's own time says nothing: a transaction may have been open for longer than the retention
-//! when it commits. So snapshots are stored, and what goes is what was below the horizon of one
-//! that is older than the retention.
+//! A record's own time would not do: a transaction may have been open for longer than the retention
+//! when it commits. So snapshots are stored, and records are removed that were below the horizon of
+//! a snapshot older than the retention.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ const CHUNK: i64 = 10_000;
 pub struct Pruned {
     /// Records that were removed.
     pub records: u64,
-    /// Another node is pruning.
+    /// Whether another node was pruning.
     pub busy: bool,
 }
 
-/// Notes a snapshot, and removes what no reader may ask for any more. One node does so at a time; a
-/// second one returns at once.
+/// Stores a snapshot, and removes records that no reader may ask for any more. One node does so at
+/// a time; a second one returns at once.
 ///
-/// To be called every quarter of the retention or every minute, whichever is shorter.
+/// Call it every quarter of the retention or every minute, whichever is shorter.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub async fn prune(
     }
 }
 
-/// Removes one chunk, and says what is not to be asked for in the same transaction.
+/// Removes one chunk, and in the same transaction stores the bound below which readers get a gap.
 async fn remove(connection: &mut PgConnection, retention: Duration) -> Result<u64, PgLogError> {
     let horizon: Option<i64> = sqlx::query(
         "select max(horizon) from tidings.snapshots \
@@ -84,7 +84,7 @@ async fn remove(connection: &mut PgConnection, retention: Duration) -> Result<u6
         return Ok(0);
     };
 
-    // Older snapshots say nothing that this one does not.
+    // Older snapshots are not needed any more.
     sqlx::query("delete from tidings.snapshots where horizon < $1")
         .bind(horizon)
         .execute(&mut *connection)

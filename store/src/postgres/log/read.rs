@@ -1,5 +1,5 @@
-//! The cursor statement: records beyond a cursor, and beside them, in the same snapshot, all that
-//! the proof needs.
+//! The cursor statement: records beyond a cursor, and in the same snapshot everything that is
+//! needed to prove that none is missing.
 
 use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
@@ -14,19 +14,20 @@ use super::{
 };
 use crate::logs::{prints::Prints, sights::Look};
 
-/// How much memory the records of one page, or of several rows, may take before it is cut short.
+/// How much memory the records of one page, or of several rows, may take before the rest is cut
+/// off.
 const PAGE_BYTES: usize = 8 << 20;
 
-/// What the statement says beside the records.
+/// What the statement returns besides the records.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) snapshot: Snapshot,
     /// None if the epoch has ended.
     pub(super) epoch: Option<Epoch>,
     pub(super) pruned_below: u64,
-    /// None if it was not looked at.
+    /// `None` if capture was not checked.
     pub(super) prints: Option<Prints>,
-    /// The row of the member that asked; none if there is none, or no member asked.
+    /// The row of the member that reads; `None` if it has no row, or no member reads.
     pub(super) own: Option<String>,
 }
 
@@ -35,7 +36,7 @@ pub(super) struct Head {
 pub(super) struct Page {
     pub(super) head: Head,
     pub(super) records: Vec<Stored>,
-    /// There are more records behind the last.
+    /// Whether there are more records after the last.
     pub(super) cut: bool,
 }
 
@@ -50,7 +51,8 @@ pub(super) async fn page(
 ) -> Result<Page, PgLogError> {
     let (sql, parameters) = match from {
         None => (String::new(), 0),
-        // Not by id: an index on ids would be walked from its beginning for one old transaction.
+        // Not by id: PostgreSQL would walk the index on ids from its beginning for one old
+        // transaction.
         Some(Position::Snapshot(_)) => (records("", "l.id + 0"), 3),
         Some(Position::Page { .. }) => {
             let beyond = "and l.id > $4 and pg_visible_in_snapshot(l.xid::text::xid8, $5::text::pg_snapshot)";
@@ -109,8 +111,8 @@ pub(super) async fn page(
             continue;
         }
 
-        // One more was asked for than a page holds. What is left of the answer is thrown away, and
-        // comes again.
+        // The statement asks for one more than a page holds. The rest of the answer is discarded,
+        // and read again later.
         if records.len() >= limit || bytes > PAGE_BYTES {
             cut = true;
             break;
@@ -126,27 +128,27 @@ pub(super) async fn page(
     Ok(Page { head, records, cut })
 }
 
-/// One of several rows whose records are asked for.
+/// One of several rows whose records are read.
 #[derive(Debug)]
 pub(super) struct Sought<'a> {
-    /// Its place in the question.
+    /// Its place in the request.
     pub(super) place: i64,
     pub(super) xid: i64,
     pub(super) entity: &'a str,
     pub(super) key: String,
 }
 
-/// The records of several rows, in the order of the question.
+/// The records of several rows, in the order of the request.
 #[derive(Debug)]
 pub(super) struct Rows {
     pub(super) records: Vec<Stored>,
-    /// The place of the row of each.
+    /// For each record, the place of its row.
     pub(super) places: Vec<usize>,
-    /// Of how many rows they are: of all that were asked for, or of the first ones.
+    /// The number of rows whose records were read: all of the requested ones, or the first ones.
     pub(super) answered: usize,
 }
 
-/// Reads the records of several rows of a question for `asked` of them.
+/// Reads the records of several rows, of a request for `asked` rows.
 pub(super) async fn rows(
     connection: &mut PgConnection,
     sought: &[Sought<'_>],
@@ -181,7 +183,7 @@ pub(super) async fn rows(
     while let Some(row) = found.try_next().await? {
         let place: i64 = row.try_get("place")?;
         let place = usize::try_from(place).map_err(|_| PgLogError::malformed("no place"))?;
-        // A row is read whole, whatever it takes.
+        // All records of a row are read, whatever their size.
         if bytes > PAGE_BYTES && read.places.last() != Some(&place) {
             read.answered = place;
             break;
@@ -196,7 +198,7 @@ pub(super) async fn rows(
     Ok(read)
 }
 
-/// The row that tells all but the records. It comes first, by its id.
+/// The row with everything but the records. It comes first, by its id.
 const HEAD: &str = "(select -1::bigint as id, 0::bigint as xid, 'h'::text as kind, ''::text as entity, \
      null::integer as layout, null::text as key, array[pg_is_in_recovery()::text, pg_current_snapshot()::text, \
      (select number::text from tidings.epoch), (select id::text from tidings.epoch), \

@@ -1,4 +1,4 @@
-//! Turns a stored record into what readers are told.
+//! Decodes stored records.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,7 +20,7 @@ use crate::logs::{
     known::{Known, known_by_name},
 };
 
-/// The columns of a record, in the order in which [`Stored::read`] takes them.
+/// The columns of a record, in the order in which [`Stored::read`] reads them.
 pub(super) const COLUMNS: &str =
     "l.id, l.xid, l.kind, l.entity, l.layout, l.key, l.old, l.new, l.origin, l.silent";
 
@@ -39,7 +39,7 @@ pub(super) struct Stored {
     silent: bool,
 }
 
-/// The entities that the log is read for, and the layouts that were met.
+/// The entities whose changes are read, and the layouts that were read so far.
 #[derive(Debug, Default)]
 pub(super) struct Lexicon {
     entities: HashMap<&'static str, Known>,
@@ -95,7 +95,7 @@ impl Lexicon {
         self.entities.get(entity).map(|known| known.schema)
     }
 
-    /// Reads the layouts that records name and that were not met before.
+    /// Reads the layouts of records that are not known yet.
     pub(super) async fn learn(
         &mut self,
         connection: &mut PgConnection,
@@ -126,7 +126,7 @@ impl Lexicon {
         Ok(())
     }
 
-    /// Returns what a record says; none if it is of an entity that this reader does not know.
+    /// Returns the content of a record; `None` if this reader does not know the entity.
     pub(super) fn body(&self, record: &Stored) -> Option<Body> {
         if record.kind == "i" {
             return Some(entry(record).unwrap_or(Body::Unreadable { entity: None }));
@@ -161,7 +161,7 @@ impl Lexicon {
         let (old, new) = (fields(&record.old)?, fields(&record.new)?);
         let schema = known.schema;
 
-        // That of one field by itself, the parts of several by their fields.
+        // A key of one field is stored as such; the parts of a longer key are fields of the image.
         let key = match schema.single_key() {
             Some(field) => {
                 let kind = schema.fields()[field].kind();

@@ -1,11 +1,11 @@
-//! [`PgLogSettings`]: what a log is opened with.
+//! [`PgLogSettings`]: the settings with which a log is opened.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
 use tidings_core::{Schema, clock::Clock, spawn::Spawn};
 
-/// What a log is opened with.
+/// The settings with which a log is opened.
 #[derive(Clone, Debug)]
 pub struct PgLogSettings {
     /// How to connect to the primary, directly or through a pooler that keeps sessions.
@@ -13,16 +13,16 @@ pub struct PgLogSettings {
     /// The entities whose changes are read, and whose tables must be captured.
     pub schemas: Vec<&'static Schema>,
     /// Entities whose changes are recorded by [`outbox::record`](crate::outbox::record) alone: read
-    /// like the others, and without a table to look after.
+    /// like the others, but without a table whose capture is checked.
     pub recorded: Vec<&'static Schema>,
-    /// How often it is looked whether capture is in place; every read does so if this is zero. A
-    /// third of the tightest bound on staleness, and at most a second.
+    /// How often to check whether capture is in place; if zero, every read does so. A third of the
+    /// tightest bound on staleness, and at most a second.
     pub look: Duration,
     /// The source of time for limits.
     pub clock: Arc<dyn Clock>,
-    /// Where wake-ups are sent from.
+    /// Runs the task that sends wake-ups.
     pub spawn: Arc<dyn Spawn>,
-    /// What closes the connections that a store has opened before a gap; none without a store.
+    /// Closes the connections that a store has opened before a gap; `None` without a store.
     pub retire: Option<Retire>,
 }
 
@@ -31,7 +31,7 @@ pub struct PgLogSettings {
 pub struct Retire(Arc<dyn Fn() + Send + Sync>);
 
 impl Retire {
-    /// Makes one of a function that waits for nothing.
+    /// Wraps a function. It must not wait.
     pub fn new(retire: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Arc::new(retire))
     }

@@ -1,4 +1,4 @@
-//! Reports which writes capture would miss.
+//! Reports which writes are not captured.
 
 use sqlx::{PgConnection, Row as _};
 use tidings_core::Schema;
@@ -11,11 +11,11 @@ use super::{
 };
 use crate::logs::status::{Status, TableStatus};
 
-/// Reports what is captured and what would be missed.
+/// Reports which writes are captured and which are not.
 ///
 /// # Errors
 ///
-/// See [`PgLogError`]; a table or a log that is not there is part of the answer and no error.
+/// See [`PgLogError`]. A missing table or log is part of the answer and not an error.
 pub async fn status(
     connection: &mut PgConnection,
     schemas: &[&'static Schema],

@@ -1,13 +1,13 @@
-//! The log's own tables: made once, and told apart by their version.
+//! The log's own tables: created once, with a version.
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::error::PgLogError;
 
-/// The version of the tables that this program makes.
+/// The version of the tables that this program creates.
 const VERSION: i32 = 1;
 const TABLES: &str = include_str!("tables.sql");
-/// The key of the cluster, and how many nodes have started; made apart from the other tables, for
+/// The table with the key of the cluster and the number of starts. It is created separately, for
 /// logs that are older than it.
 const KEY: &str = "create table tidings.start (
         single boolean primary key default true check (single),
@@ -16,8 +16,8 @@ const KEY: &str = "create table tidings.start (
     );
     insert into tidings.start (key) values
         (pg_catalog.uuid_send(gen_random_uuid()) || pg_catalog.uuid_send(gen_random_uuid()))";
-/// What members say of themselves and of their last report, in the database's time; made apart, for
-/// logs that are older.
+/// The columns for a member's facts and its last report, in the database's time. They are added
+/// separately, for logs that are older.
 const FACTS: &str = "alter table tidings.members
         add column if not exists facts text,
         add column if not exists asked_at bigint,
@@ -26,20 +26,20 @@ const FACTS: &str = "alter table tidings.members
         add column if not exists clock_ahead bigint";
 /// Counts the start of a node; returns the key and the number of starts.
 pub(crate) const START: &str = "update tidings.start set starts = starts + 1 returning key, starts";
-/// What the lock is called that nodes hold as long as they live.
+/// The key of the lock that nodes hold as long as they live.
 pub(crate) const LIVING: &str = "pg_catalog.hashtextextended('tidings node', 0)";
-/// What changes of the log's own tables and of captures take in turn.
+/// Takes the lock under which the log's own tables and capture are changed.
 pub(crate) const LOCK: &str =
     "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('tidings layout', 0))";
 
-/// Takes the turn of a transaction that changes tables, functions or triggers of the log.
+/// Waits for the turn of a transaction that changes tables, functions or triggers of the log.
 pub(crate) async fn lock(connection: &mut PgConnection) -> Result<(), PgLogError> {
-    // A table that another program holds is waited for, but not without end.
+    // The wait for a table that another program holds has a limit.
     run(connection, "set local lock_timeout = '5s'").await?;
     run(connection, LOCK).await
 }
 
-/// Makes the tables unless they are there; to be called in the turn that [`lock`] gives.
+/// Creates the tables that are missing. Call it after [`lock`].
 pub(crate) async fn prepare(connection: &mut PgConnection) -> Result<(), PgLogError> {
     if version(connection).await?.is_none() {
         run(connection, TABLES).await?;
@@ -53,7 +53,7 @@ pub(crate) async fn prepare(connection: &mut PgConnection) -> Result<(), PgLogEr
         run(connection, KEY).await?;
     }
 
-    // Looked at first: the change locks the table, which members read all the time.
+    // Checked first, because the change locks the table, which members read all the time.
     let has_facts = "select exists (select from pg_catalog.pg_attribute
         where attrelid = 'tidings.members'::regclass and attname = 'clock_ahead' and not attisdropped)";
     let has_facts: bool = sqlx::query(has_facts)
@@ -67,7 +67,7 @@ pub(crate) async fn prepare(connection: &mut PgConnection) -> Result<(), PgLogEr
     Ok(())
 }
 
-/// Returns the version of the tables that are there; none if there are none.
+/// Returns the version of the existing tables; `None` if there are none.
 pub(super) async fn version(connection: &mut PgConnection) -> Result<Option<i32>, PgLogError> {
     let there: bool = sqlx::query("select to_regclass('tidings.version') is not null")
         .fetch_one(&mut *connection)

@@ -1,17 +1,17 @@
-//! The tables of an entity: the one of its name, and its partitions and children.
+//! The tables of an entity: the one with its name, and its partitions and children.
 
 use sqlx::{PgConnection, Row as _};
 
 use super::{error::PgLogError, function::Level, names::identifier};
 
-/// A table on which triggers are to be.
+/// A table that needs triggers.
 #[derive(Clone, Debug)]
 pub(super) struct Captured {
     pub(super) relation: i64,
     /// Its name, qualified and quoted.
     pub(super) name: String,
     pub(super) level: Level,
-    /// Whether triggers can be made on it at all.
+    /// Whether triggers can be created on it.
     pub(super) able: Able,
 }
 
@@ -19,7 +19,7 @@ pub(super) struct Captured {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Able {
     Yes,
-    /// It is something else than a table, by this name.
+    /// It is not a table, but something of this kind.
     No(&'static str),
 }
 

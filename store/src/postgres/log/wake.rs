@@ -1,9 +1,9 @@
-//! Wake-ups over `LISTEN` and `NOTIFY`: hints, so that what they miss costs time and nothing else.
+//! Wake-ups over `LISTEN` and `NOTIFY`: hints, so a lost one costs only time.
 //!
 //! A notification is sent after the commit, from one connection per node, and never in the writer's
-//! transaction: there it would put every commit through one lock, and make `PREPARE TRANSACTION`
-//! fail. Its payload is the text of the wake-up; the triggers' is empty, and one that is not known
-//! makes nodes read the log.
+//! transaction: there it would serialize all commits on one lock, and make `PREPARE TRANSACTION`
+//! fail. Its payload is the text of the wake-up. Triggers send an empty payload, and an unknown
+//! payload makes nodes read the log.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ const CHANNEL: &str = "tidings";
 const PAUSE: Duration = Duration::from_millis(1);
 /// The pause after a notification that failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
-/// How long a listener hears nothing before it asks whether its link is there.
+/// How long a listener receives nothing before it checks its connection.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Listens on a connection of its own.
@@ -52,8 +52,8 @@ impl Listener {
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.listen(CHANNEL).await?;
 
-            // A pooler that shares sessions may say yes to LISTEN and never tell: what comes back
-            // of this is a sign that it tells.
+            // A pooler that shares sessions may accept LISTEN and never deliver. If this
+            // notification comes back, it delivers.
             listener.execute("select pg_notify('tidings', '')").await?;
             listener.recv().await?;
             Ok(listener)
@@ -76,8 +76,8 @@ impl Listener {
 
             match heard {
                 Some(Ok(Some(heard))) => return Ok(Wake::of_word(heard.payload())),
-                // Connected again by itself: what was said in between is lost, and so is the
-                // listener's word.
+                // It reconnected by itself: notifications in between are lost, so the listener
+                // fails.
                 Some(Ok(None)) => {
                     let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
                     return Err(LogError::Unreachable(Box::new(lost)));
@@ -104,8 +104,8 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// Sends notifications from a task of its own: any number that are asked for while one is being
-/// sent make one more.
+/// Sends notifications from a task of its own. All that are requested while one is being sent are
+/// combined to one more.
 #[derive(Debug)]
 pub(super) struct Notifier {
     asked: Arc<Asked>,
@@ -132,7 +132,7 @@ impl Notifier {
         }
     }
 
-    /// Asks for one.
+    /// Requests a notification.
     pub(super) fn notify(&self, wake: &Wake) {
         self.asked.next.ask(wake);
         self.asked.some.notify_one();
@@ -145,9 +145,9 @@ impl Drop for Notifier {
     }
 }
 
-/// Returns the statement that sends a wake-up: a whole text, which is one message. A statement with
-/// parameters is prepared under a name, and where a pooler lends sessions out another client may
-/// have a statement by that name. What a wake-up travels as has nothing that ends the literal.
+/// Returns the statement that sends a wake-up, without parameters, so that it is one message. A
+/// statement with parameters is prepared under a name, and behind a pooler another client may have
+/// a statement of that name. The text of a wake-up contains nothing that ends the literal.
 fn statement(wake: &Wake) -> String {
     format!("select pg_notify('{CHANNEL}', '{}')", wake.word())
 }

@@ -1,7 +1,7 @@
-//! Whether capture is in place, asked in the same statement that reads the log.
+//! Checks whether capture is in place, in the same statement that reads the log.
 //!
-//! Besides, each look takes a print of every trigger and function: one that changed between two
-//! looks tells of capture that was off and on again, and of partitions that came or went.
+//! Each check also takes a fingerprint of every trigger and function. If it changes between two
+//! checks, capture was off and on again, or a partition was added or removed.
 
 use tidings_core::Schema;
 
@@ -11,7 +11,7 @@ use crate::logs::{
     prints::{Print, Prints},
 };
 
-/// What a node needs to be captured.
+/// The entities and fields that must be captured for a node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     pub(super) entities: Vec<String>,
@@ -19,9 +19,8 @@ pub(super) struct Wanted {
     pub(super) fields: Vec<String>,
 }
 
-/// The look, as a scalar subquery; `ENTITIES` and `FIELDS` are where the two arrays of [`Wanted`]
-/// go. Tables are found by their names each time, so that one that was put in another's place is
-/// looked after.
+/// The check, as a scalar subquery; `ENTITIES` and `FIELDS` stand for the two arrays of [`Wanted`].
+/// Tables are found by their names each time, so that a table that took another's name is checked.
 const LOOK: &str = "(with recursive tree as ( \
       select w.entity, to_regclass(quote_ident(w.entity))::oid as relid, string_to_array(w.fields, ',') as fields \
       from unnest(ENTITIES::text[], FIELDS::text[]) as w (entity, fields) \
@@ -46,7 +45,7 @@ const LOOK: &str = "(with recursive tree as ( \
         md5(string_agg(concat(relid, ':', print), ' ' order by relid)) as print \
       from looked group by entity) e)";
 
-/// Returns the statement that looks, with its two parameters numbered from `first` on.
+/// Returns the subquery that checks capture, with its two parameters numbered from `first` on.
 pub(super) fn look(first: usize) -> String {
     LOOK.replace("ENTITIES", &format!("${first}"))
         .replace("FIELDS", &format!("${}", first + 1))
@@ -63,7 +62,7 @@ impl Wanted {
     }
 }
 
-/// Reads what the look has found.
+/// Parses the result of the check.
 pub(super) fn parse(text: &str) -> Result<Prints, PgLogError> {
     let found: Vec<(String, bool, String)> = serde_json::from_str(text)
         .map_err(|_| PgLogError::malformed("the state of capture cannot be read"))?;
