@@ -3,28 +3,28 @@
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
-// What PostgreSQL says, sorted.
+// Errors of PostgreSQL, by what can be done about them.
 mod codes;
 
-// Where a database is. Holds the password, and shows it to no one.
+// The address of a database. Holds the password, and never shows it.
 pub(crate) mod address;
 
-// How statements are written.
+// The dialect of statements.
 mod dialect;
 
-// Between values and PostgreSQL's types.
+// Converts between values and PostgreSQL's types.
 mod values;
 
 // The log that triggers write. Must not know the store.
 pub mod log;
 
-// One connection, looked over when it is opened.
+// One connection, checked when it is opened.
 mod connection;
 
-// Connections that are lent. Must not know what they are lent for.
+// The pool of connections. Must not know what they are used for.
 mod pool;
 
-// The lock that keeps a second node away.
+// The lock that keeps other nodes away.
 mod keeper;
 
 // Tables made from schemas.
@@ -33,7 +33,7 @@ mod layout;
 // A database on a connection of its own, for a migration.
 pub(crate) mod migrate;
 
-// One transaction, and what became of it when the connection was lost.
+// One transaction, and its outcome if the connection is lost.
 mod session;
 
 // The database, as the store sees it.

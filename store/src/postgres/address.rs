@@ -1,6 +1,6 @@
-//! [`Address`]: where a database is, and how to log in.
+//! [`Address`]: the address of a database, with the credentials.
 //!
-//! The password stays in here: neither `Debug` nor a message shows more than host, port and name.
+//! The password stays private: `Debug` and messages show only host, port and name.
 
 use std::{fmt, str::FromStr as _};
 
@@ -24,7 +24,7 @@ const PARAMETERS: [&str; 11] = [
     "sslrootcert",
 ];
 
-/// Where a database is, and how to log in.
+/// The address of a database, with the credentials.
 #[derive(Clone)]
 pub(crate) struct Address {
     options: PgConnectOptions,
@@ -62,7 +62,7 @@ impl Address {
         Ok(Self { options, shown })
     }
 
-    /// Returns how to connect.
+    /// Returns the options for connecting.
     pub(crate) fn options(&self, pooler: Pooler) -> PgConnectOptions {
         let options = self.options.clone().disable_statement_logging();
         let options = match options.get_application_name() {
@@ -72,7 +72,7 @@ impl Address {
 
         match pooler {
             Pooler::None => options,
-            // A pooler refuses what it cannot set for each of its clients.
+            // A pooler refuses parameters that it cannot set for each of its clients.
             Pooler::Transaction => options.extra_float_digits(None),
         }
     }

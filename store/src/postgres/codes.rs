@@ -1,4 +1,4 @@
-//! What PostgreSQL says, sorted by what can be done about it; see
+//! Errors of PostgreSQL, by what can be done about them; see
 //! <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 
 use std::{borrow::Cow, io, time::Duration};
@@ -16,7 +16,7 @@ pub(crate) fn failed(error: sqlx::Error) -> Error {
     let error = DatabaseError::new(error);
 
     match code.as_deref() {
-        // A serialization failure, a deadlock, a lock that was not to be had, too many clients.
+        // A serialization failure, a deadlock, a lock that was not available, too many clients.
         Some("40001" | "40P01" | "55P03" | "53300") => Error::Busy(error),
         Some("25006") => Error::ReadOnly(error),
         Some("53100") => Error::Full(error),
@@ -35,7 +35,7 @@ pub(crate) fn too_late(limit: Duration) -> Error {
     )))
 }
 
-/// Returns whether the connection is of no more use: it broke, or the server ended it.
+/// Returns whether the connection is unusable: it broke, or the server closed it.
 pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -55,8 +55,8 @@ pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Returns whether the server may take a connection a little later: it is starting, stopping, full
-/// or not there.
+/// Returns whether the server may accept a connection a little later: it is starting, stopping,
+/// full or unreachable.
 pub(crate) fn may_come_back(error: &sqlx::Error) -> bool {
     match code(error).as_deref() {
         Some("53300" | "57P01" | "57P02" | "57P03") => true,

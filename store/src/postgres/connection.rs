@@ -22,26 +22,25 @@ use crate::{
     sink::Begun,
 };
 
-/// The oldest server that works: the first one that names transactions by 64-bit ids, so that a
-/// lost commit can be asked about.
+/// The oldest supported server version: the first with 64-bit transaction ids, which are needed to
+/// ask for the outcome of a lost commit.
 const OLDEST: i32 = 130_000;
 
-/// A connection to a server that a store can work with.
+/// A connection to a server that was checked.
 #[derive(Debug)]
 pub(crate) struct Connection {
     inner: PgConnection,
     pooler: Pooler,
-    /// The run of the server that it is connected to: between two connections with the same value
-    /// there was no crash and no promotion. `None` if the user may not ask for it.
+    /// The run of the server: between two connections with the same value there was no crash and no
+    /// promotion. `None` if the user may not read it.
     pub(crate) incarnation: Option<Arc<str>>,
-    /// The epoch of the log when it was opened, if that was asked for. It is that of all its
-    /// transactions: no connection outlives a crash.
+    /// The epoch of the log when the connection was opened, if it was read. It is the epoch of all
+    /// transactions of the connection, because no connection outlives a crash.
     pub(crate) epoch: Begun,
 }
 
 impl Connection {
-    /// Connects, and tries again, with pauses that grow and differ, while the server may yet come
-    /// back.
+    /// Connects. Retries with growing, random pauses while the server may come back.
     pub(crate) async fn open(
         address: &Address,
         settings: Settings,
@@ -91,8 +90,8 @@ impl Connection {
         }
     }
 
-    /// Refuses a server that a store cannot work with. In the same question the session is told
-    /// whose writes it makes, unless a pooler lends it to others too.
+    /// Refuses a server that a store cannot work with. The same query sets the origin of the
+    /// session's writes, unless a pooler shares the session with others.
     async fn look_over(&mut self, address: &Address, origin: Option<&str>) -> Result<(), Error> {
         let unfit = |reason: &str| Error::Unfit {
             database: address.shown().to_owned(),
@@ -145,8 +144,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Learns in which epoch of the log it was opened. Behind a pooler that says nothing of what
-    /// its transactions run on.
+    /// Reads the epoch of the log. Behind a pooler it stays unknown, because transactions may run
+    /// on other sessions.
     pub(crate) async fn learn_epoch(&mut self) -> Result<(), Error> {
         self.epoch = match self.pooler {
             Pooler::None => log::begun(&mut self.inner).await.map_err(failed)?,
@@ -155,8 +154,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns the driver's own connection, for statements that neither the pooler nor the dialect
-    /// changes.
+    /// Returns the driver's own connection, for statements that depend on neither the pooler nor
+    /// the dialect.
     pub(crate) fn inner(&mut self) -> &mut PgConnection {
         &mut self.inner
     }
@@ -174,8 +173,9 @@ impl Connection {
 
     /// Runs a statement outside of any transaction and returns its rows.
     ///
-    /// A statement is prepared by one message and run by the next: between them a pooler may lend
-    /// the session to another client, whose statement would run instead. A transaction keeps it.
+    /// A statement is prepared by one message and run by the next. Between them a pooler may lend
+    /// the session to another client, whose statement would run instead. A transaction keeps the
+    /// session.
     pub(crate) async fn rows_alone(
         &mut self,
         sql: &Sql,
@@ -186,14 +186,15 @@ impl Connection {
             Pooler::Transaction => {
                 self.run("BEGIN").await?;
                 let rows = self.rows(sql, arguments).await;
-                // Ends a transaction that failed, too.
+                // This also ends a transaction that failed.
                 let ended = self.run("COMMIT").await;
                 rows.and_then(|rows| ended.map(|()| rows))
             }
         }
     }
 
-    /// Leaves nothing in a session that a pooler lends to others, before the transaction ends.
+    /// Removes prepared statements from a session that a pooler lends to others. Call it before the
+    /// transaction ends.
     pub(crate) async fn leave_session(&mut self) -> Result<(), sqlx::Error> {
         match self.pooler {
             Pooler::None => Ok(()),
@@ -232,13 +233,14 @@ impl Connection {
         statements.fetch_all(&mut self.inner).await
     }
 
-    /// Ends the connection in order: the server is told.
+    /// Closes the connection, and notifies the server.
     pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
         self.inner.close().await
     }
 }
 
-/// Returns the error for a server that could not be connected to, or that refused the user.
+/// Returns the error of a failed connection attempt: the server is unreachable, or refused the
+/// user.
 fn unreachable(error: sqlx::Error) -> Error {
     match failed(error) {
         Error::Database(error) => Error::Unreachable(error),

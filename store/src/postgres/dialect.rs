@@ -1,7 +1,7 @@
-//! How statements are written for PostgreSQL.
+//! The dialect of statements for PostgreSQL.
 //!
-//! Sets and JSON travel as text in both directions, and are cast by the statement: a float, a NUL
-//! escape and the order of members come back as they were.
+//! Sets and JSON are sent and received as text, and the statement casts them. So floats, NUL
+//! escapes and the order of members are preserved.
 
 use sea_query::{
     Alias, DeleteStatement, Expr, ExprTrait as _, Func, InsertStatement, LockType,
@@ -59,7 +59,7 @@ impl Dialect for Postgres {
     fn equal(&self, field: &Field) -> Expr {
         let column = Expr::col(Alias::new(field.name()));
         match field.kind() {
-            // The type `json` knows no equality.
+            // The type `json` has no equality operator.
             FieldKind::List | FieldKind::Map | FieldKind::Json => {
                 column.cast_as("jsonb").eq(parameter().cast_as("jsonb"))
             }
@@ -81,7 +81,7 @@ impl Dialect for Postgres {
             .iter()
             .map(|field| Expr::col(Alias::new(field.name())));
 
-        // One array for each field; `unnest` puts the places of all of them side by side.
+        // One array for each field; `unnest` combines them to rows.
         let lists = fields.iter().map(|field| match field.kind() {
             FieldKind::Unsigned => parameter().cast_as("numeric[]"),
             _ => parameter(),

@@ -47,11 +47,11 @@ use crate::{
     start::{DatabaseKey, Start},
 };
 
-/// How many times as long as another call the tables may take: an index over many rows is made
-/// once.
+/// How many times as long as another call the creation of the tables may take: it may build an
+/// index over many rows.
 const LAYOUT: u32 = 60;
 
-/// A database of a server.
+/// A PostgreSQL database.
 #[derive(Debug)]
 pub(crate) struct PostgresEngine {
     pool: Arc<Pool>,
@@ -62,7 +62,7 @@ pub(crate) struct PostgresEngine {
 }
 
 impl PostgresEngine {
-    /// Connects to what a URL names, and keeps others away from it.
+    /// Connects to the database of a URL, and takes the lock that keeps other nodes away.
     pub(crate) async fn open(url: &str, settings: Settings) -> Result<Self, Error> {
         let address = Address::parse(url)?;
         let runtime = Handle::try_current().map_err(|_| {
@@ -92,7 +92,7 @@ impl PostgresEngine {
         }
     }
 
-    /// Asks the server something that needs no transaction, on the store's runtime.
+    /// Runs a query that needs no transaction, on the store's runtime.
     async fn ask(&self, sql: &'static str) -> Result<Vec<PgRow>, Error> {
         let pool = Arc::clone(&self.pool);
         let asking = async move {
@@ -128,8 +128,8 @@ impl PostgresEngine {
         }
     }
 
-    /// Makes the tables, on a connection of its own. While others hold one of them, undoes
-    /// everything, pauses, so that those that wait behind it go on, and tries again.
+    /// Creates the tables, on a connection of its own. If others hold one of them, rolls back,
+    /// pauses so that statements queued behind it can go on, and tries again.
     async fn lay_out_in(
         &self,
         connection: &mut Connection,
@@ -140,8 +140,9 @@ impl PostgresEngine {
         let mut waits = Waits::of_tables(self.pool.settings.timeout);
 
         loop {
-            // Nodes that start at once make the tables one after the other. What the first of them
-            // does may take as long as making tables may, and is no wait for a table.
+            // Nodes that start at the same time create the tables one after the other. The first of
+            // them may take as long as the creation of tables may. This wait does not count as a
+            // wait for a table.
             connection.run("BEGIN").await.map_err(failed)?;
             wait_at_most(connection, limit).await?;
             connection.run(log::LAYOUT_LOCK).await.map_err(failed)?;
@@ -161,7 +162,8 @@ impl PostgresEngine {
         }
     }
 
-    /// Makes the tables in the transaction, which an error leaves open.
+    /// Creates the tables in the transaction, and commits it. After an error the transaction is
+    /// still open.
     async fn try_lay_out(
         &self,
         connection: &mut Connection,
@@ -169,7 +171,8 @@ impl PostgresEngine {
     ) -> Result<(), Error> {
         layout::lay_out(connection, schemas).await?;
 
-        // In the same transaction: no row is written to a table of ours that no trigger hears.
+        // In the same transaction, so that no row is written to one of our tables before its
+        // triggers exist.
         let options = InstallOptions::default();
         let recorded = Recorded::WithThoseBefore;
         let installed = log::install_within(connection.inner(), schemas, options, recorded).await?;
@@ -192,7 +195,7 @@ async fn wait_at_most(connection: &mut Connection, limit: Duration) -> Result<()
     connection.run(&set).await.map_err(failed)
 }
 
-/// Reads on a connection of the pool; one that was lost since it was last used is replaced.
+/// Reads on a connection of the pool, and replaces a connection that was lost since its last use.
 async fn read(
     pool: Arc<Pool>,
     sql: Sql,
@@ -237,8 +240,8 @@ impl Engine for PostgresEngine {
         Some(&Postgres)
     }
 
-    /// Runs on the store's runtime: sockets and time limits are of no use on a thread that has
-    /// none.
+    /// Runs on the store's runtime, because the calling thread may have none, and sockets and time
+    /// limits need one.
     fn read<'a>(
         &'a self,
         sql: &'a Sql,
@@ -354,7 +357,7 @@ impl Engine for PostgresEngine {
         .boxed()
     }
 
-    // Writers wait only for each other's rows.
+    // Writers wait only for rows that others hold.
     fn is_busy(&self) -> bool {
         false
     }
@@ -363,7 +366,7 @@ impl Engine for PostgresEngine {
         async move {
             self.closed.store(true, Ordering::SeqCst);
             let closed = self.pool.close().await;
-            // Last: no other node may write while one of ours still does.
+            // Last, because no other node may write before our writes have ended.
             self.keeper.close(&self.pool).await;
             closed
         }

@@ -1,9 +1,9 @@
 //! [`Keeper`]: the lock that keeps other nodes away from a database; members of a cluster share it.
 //!
-//! It is an advisory lock of the server, bound to a connection of its own: it ends with the process
-//! however that ends. While it is held for one node no other can begin to write, and while members
-//! hold it no node can have the database for itself; should the connection be lost, the next write
-//! takes the lock again before it does anything else, or is refused.
+//! It is an advisory lock of the server on a connection of its own, so it ends with the process,
+//! however that ends. While one node holds it, no other node can begin to write; while members hold
+//! it, no node can have the database to itself. If the connection is lost, the next write takes the
+//! lock again before it does anything else, or is refused.
 
 use std::time::Duration;
 
@@ -25,10 +25,10 @@ use crate::{
     settings::{Pooler, Sharing},
 };
 
-/// How old the last proof may be that the lock is held.
+/// The maximum age of the last proof that the lock is held.
 const PROOF: Duration = Duration::from_secs(1);
-/// How long a start waits for the server to notice that the last holder is gone, and how often it
-/// looks.
+/// How long a start waits for the server to notice that the last holder is gone, and the pause
+/// between attempts.
 const LINGER: (Duration, Duration) = (Duration::from_millis(1_000), Duration::from_millis(50));
 
 /// The connection that holds the lock.
@@ -90,7 +90,7 @@ impl Keeper {
             }
         }
 
-        // The connection is gone, and the lock with it.
+        // The connection is lost, and so is the lock.
         *held = None;
         *held = Some(lock(pool).await?);
         tracing::warn!(
@@ -100,16 +100,16 @@ impl Keeper {
         Ok(())
     }
 
-    /// Lets go of the lock without waiting for the server: it ends with the connection.
+    /// Releases the lock without waiting for the server: it ends with the connection.
     pub(crate) fn release(&self) {
         let held = self.held.try_lock().ok().and_then(|mut held| held.take());
         drop(held); // with the lock released
     }
 
-    /// Lets go of the lock.
+    /// Releases the lock.
     pub(crate) async fn close(&self, pool: &Pool) {
         if let Some(held) = self.held.lock().await.take() {
-            // What the server makes of it is its own affair: the socket closes either way.
+            // An error does not matter: the socket closes either way.
             let _ = timeout_at(pool.deadline(), held.connection.close()).await;
         }
     }

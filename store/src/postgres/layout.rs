@@ -1,15 +1,16 @@
-//! Tables of PostgreSQL: how they are looked at, and how they are made and changed.
+//! Reads, creates and changes the tables of PostgreSQL.
 //!
 //! References are declared without an action, and can be deferred, for rows that refer to each
-//! other in a circle. Text is compared byte by byte, as SQLite does, and not by a language's rules.
+//! other in a circle. Text is compared byte by byte, as on SQLite, and not by the rules of a
+//! language.
 
 // Names in statements.
 mod names;
 
-// How tables are spoken of.
+// Statements that create and change tables.
 mod words;
 
-// Tables as they are.
+// Existing tables.
 mod there;
 
 use std::collections::HashMap;
@@ -25,7 +26,7 @@ use crate::{
     postgres::{codes::failed, connection::Connection},
 };
 
-/// Makes or completes the tables; to be run in a transaction, which is rolled back on an error.
+/// Creates or completes the tables. Call it in a transaction that is rolled back on an error.
 pub(crate) async fn lay_out(
     connection: &mut Connection,
     schemas: &[&'static Schema],

@@ -1,8 +1,8 @@
 //! A database on a connection of its own, for a migration.
 //!
-//! Migrations, nodes that start and installers of triggers take one advisory lock, which the
-//! transaction holds to its end. A table that others hold is waited for briefly only, since
-//! whatever reads it next waits behind a change that waits.
+//! Migrations, starting nodes and installers of triggers take one advisory lock, which the
+//! transaction holds to its end. It waits only briefly for a table that others hold, because later
+//! readers of the table queue behind a waiting change.
 
 use std::time::Duration;
 
@@ -35,10 +35,10 @@ pub(crate) struct PgTarget {
 }
 
 impl PgTarget {
-    /// Connects to what a URL names.
+    /// Connects to the database of a URL.
     pub(crate) async fn open(url: &str) -> Result<Self, Error> {
         let address = Address::parse(url)?;
-        // There may be one, and leaving nothing in the session costs little.
+        // There may be a pooler, and clearing the session costs little.
         let settings = Settings {
             pooler: Pooler::Transaction,
             ..Settings::default()
@@ -93,7 +93,7 @@ impl Target for PgTarget {
             let rows = rows.map_err(|error| Error::statement(sql, failed(error)))?;
             let read = |row: &PgRow| {
                 let columns = row.columns().iter();
-                // The server sends the rows of a message without parameters as text.
+                // The server sends the rows of a statement without parameters as text.
                 let texts = columns.map(|column| row.try_get_unchecked(column.ordinal()));
                 texts.collect::<Result<_, _>>()
             };
@@ -129,7 +129,7 @@ impl Target for PgTarget {
         .boxed()
     }
 
-    // A node puts its triggers in place before it runs.
+    // A node puts its triggers in place before it runs, so every write is recorded.
     fn is_recorded(&mut self) -> BoxFuture<'_, Result<bool, Error>> {
         std::future::ready(Ok(true)).boxed()
     }
@@ -149,7 +149,7 @@ impl Target for PgTarget {
         .boxed()
     }
 
-    // The server has checked each by now.
+    // The server checks the references itself.
     fn broken<'a>(
         &'a mut self,
         _: &'a [&'static Schema],

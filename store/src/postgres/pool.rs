@@ -1,12 +1,12 @@
-//! [`Pool`]: connections that are lent, one to a call.
+//! [`Pool`]: connections, each lent to one call at a time.
 //!
-//! A connection goes back only if its last statement ended in order; one that was dropped in the
-//! middle of anything is closed, which the server takes for a rollback. Every wait ends with the
+//! A connection returns to the pool only if its last statement ended in order. One that is dropped
+//! in the middle of a statement is closed, and the server rolls back. Every wait ends with the
 //! call's time limit.
 //!
-//! The pool is the store's own and not the driver's, because connections must be opened on the
-//! store's runtime, whatever runtime asks, and because a reader of the log retires those that were
-//! opened before a gap.
+//! The driver's pool is not used, because connections must be opened on the store's runtime, on
+//! whatever runtime the call runs, and because a reader of the log retires those that were opened
+//! before a gap.
 
 use std::{
     sync::{
@@ -28,9 +28,9 @@ use crate::{
     settings::Settings,
 };
 
-/// How long a connection is kept that no one needs.
+/// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(600);
-/// How long a connection is kept at all: a server's memory for it grows.
+/// The maximum age of a connection: the server's memory for it grows.
 const LIFETIME: Duration = Duration::from_secs(1_800);
 
 /// Idle connections, and permits for as many as there may be.
@@ -41,12 +41,12 @@ pub(crate) struct Pool {
     /// Where connections are opened: a socket lives with the runtime that opened it.
     pub(crate) runtime: Handle,
     permits: Arc<Semaphore>,
-    /// Of those, the ones that writes may have: a write may hold its connection for as long as
-    /// another program holds its row, and reads must not wait for that.
+    /// Permits for the connections that writes may use. A write may hold its connection for as long
+    /// as another program holds its row, and reads must not wait for that.
     writes: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
-    /// The node whose writes these are, once one follows the log: connections opened since name it
-    /// in what they record.
+    /// The node that follows the log, once one does. Connections opened since name it as the origin
+    /// of their records.
     origin: OnceLock<Arc<str>>,
     /// Connections of earlier generations are not lent again.
     generation: AtomicU64,
@@ -63,7 +63,7 @@ struct Idle {
 /// A connection that is lent.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    /// `None` once it was given back or found broken.
+    /// `None` once it was returned or found broken.
     connection: Option<Connection>,
     pool: Arc<Pool>,
     generation: u64,
@@ -77,7 +77,7 @@ pub(crate) struct Lent {
 pub(crate) enum Source {
     /// It has just been opened.
     Fresh,
-    /// It was used before, and may have been lost since: its first statement may be tried again on
+    /// It was used before, and may have been lost since: its first statement may be retried on
     /// another one.
     Idle,
 }
@@ -96,7 +96,7 @@ impl Pool {
         }
     }
 
-    /// Returns the moment at which a call that begins now gives up.
+    /// Returns the deadline of a call that begins now.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.settings.timeout
     }
@@ -128,7 +128,7 @@ impl Pool {
         })
     }
 
-    /// Opens a connection that no one else will be lent.
+    /// Opens a connection outside the pool.
     pub(crate) async fn open(&self, until: Instant) -> Result<Connection, Error> {
         let (address, settings) = (self.address.clone(), self.settings);
         let origin = self.origin.get().cloned();
@@ -149,7 +149,7 @@ impl Pool {
         }
     }
 
-    /// Names the node whose writes these are. The first that is named stays.
+    /// Sets the node that is named as the origin of writes. Only the first call has an effect.
     pub(crate) fn name_origin(&self, node: &Arc<str>) {
         if self.origin.set(Arc::clone(node)).is_ok() {
             self.retire();
@@ -174,28 +174,28 @@ impl Pool {
             stale.push(last);
         };
 
-        // Closing a socket is a system call: not under the lock.
+        // Outside the lock, because closing a socket is a system call.
         drop(idle);
         drop(stale);
         found
     }
 
-    /// Lends no connection again that was opened before this call: a server that ended one has most
-    /// likely ended all.
+    /// Stops lending connections that were opened before this call: a server that closed one has
+    /// most likely closed all.
     pub(crate) fn retire(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
         let retired = std::mem::take(&mut *self.idle());
         drop(retired);
     }
 
-    /// Lends no connection any more, and lets go of those that are idle.
+    /// Stops lending connections, and closes the idle ones.
     pub(crate) fn release(&self) {
         self.permits.close();
         let idle = std::mem::take(&mut *self.idle());
         drop(idle); // with the lock released: closing a socket is a system call
     }
 
-    /// Waits for the calls that run, and closes every connection.
+    /// Waits for running calls, and closes every connection.
     pub(crate) async fn close(&self) -> Result<(), Error> {
         let all = u32::try_from(self.settings.connections).unwrap_or(u32::MAX);
         // All permits: no one holds a connection any more. A closed semaphore was closed by another
@@ -205,7 +205,7 @@ impl Pool {
 
         let idle = std::mem::take(&mut *self.idle());
         for idle in idle {
-            // What the server makes of it is its own affair: the socket closes either way.
+            // An error does not matter: the socket closes either way.
             let _ = timeout_at(self.deadline(), idle.connection.close()).await;
         }
 
@@ -231,7 +231,7 @@ async fn permit(permits: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemapho
     }
 }
 
-/// Returns how many of a number of connections may be lent to writes: a quarter is left to reads.
+/// Returns how many of the connections may be lent to writes: a quarter is left to reads.
 fn writes_of(connections: usize) -> usize {
     connections.saturating_sub(connections.div_ceil(4)).max(1)
 }

@@ -1,11 +1,10 @@
-//! [`PgSession`]: one transaction, and what became of it when the connection was lost.
+//! [`PgSession`]: one transaction, and its outcome if the connection is lost.
 //!
-//! The transaction's id, and the oldest transaction that is not over by then, are asked for in the
-//! message that begins it: a reader that knows the transaction goes on with that one. When the
-//! answer to a commit is lost, a new connection asks what became of that id: aborted, or committed
-//! and visible; until the time limit, after which the write is in doubt. A server that recovered
-//! from a crash may have given the id to another transaction, so the answer counts only on the same
-//! side of every crash.
+//! The message that begins the transaction also reads its id and the oldest running transaction,
+//! with which a reader that knows this transaction goes on. If the answer to a commit is lost, a
+//! new connection asks whether that id was aborted, or committed and is visible. It asks until the
+//! time limit; after that the write is in doubt. A server that recovered from a crash may have
+//! assigned the id again, so the answer counts only if the server has not crashed in between.
 
 use std::{
     collections::HashMap,
@@ -42,16 +41,16 @@ use crate::{
     sink::{Begun, CommitName},
 };
 
-/// Returns how long the server waits for a lock: less than the call does, so that it is the server
-/// that says what was in the way, and the connection goes on.
+/// Returns how long the server waits for a lock: less than the call does, so that the server
+/// reports the lock that was in the way, and the connection stays usable.
 fn lock_limit(limit: Duration) -> Duration {
     (limit - limit / 5).max(Duration::from_millis(1))
 }
 
-/// How often a new connection asks what became of a commit.
+/// The pause between two queries for the outcome of a commit.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// The columns of the constraints of tables, by the names of both.
+/// The columns of constraints, by the names of table and constraint.
 #[derive(Debug, Default)]
 pub(crate) struct Constraints(RwLock<HashMap<(String, String), Vec<String>>>);
 
@@ -79,30 +78,29 @@ pub(crate) struct PgSession {
     transaction: Identity,
 }
 
-/// What names a transaction on its server.
+/// Identifies a transaction on its server.
 #[derive(Clone, Debug)]
 struct Identity {
     xid: u64,
-    /// The oldest transaction that was not over when this one began.
+    /// The oldest transaction that was running when this one began.
     xmin: u64,
     incarnation: Option<Arc<str>>,
-    /// The epoch of the log in which its id was given.
+    /// The epoch of the log in which its id was assigned.
     begun: Begun,
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Committed,
     Aborted,
     InProgress,
-    /// The server does not know, or is not to be believed.
+    /// The server does not know, or its answer does not count.
     Unknown,
 }
 
 impl PgSession {
-    /// Begins a transaction. One that met a connection which was lost since it was last used begins
-    /// again on another.
+    /// Begins a transaction. If a connection was lost since its last use, begins again on another.
     pub(crate) async fn begin(
         pool: &Arc<Pool>,
         constraints: &Arc<Constraints>,
@@ -150,7 +148,7 @@ impl PgSession {
         }
     }
 
-    /// Waits for an answer of the server. A connection that did not give one is of no more use.
+    /// Waits for an answer of the server. A connection that gave no answer is not used again.
     async fn in_time<T>(
         &mut self,
         call: impl AsyncFnOnce(&mut Connection) -> Result<T, sqlx::Error>,
@@ -173,7 +171,7 @@ impl PgSession {
         }
     }
 
-    /// Finds out what became of a commit whose answer was lost.
+    /// Finds out the outcome of a commit whose answer was lost.
     async fn resolve(&self, lost: Error) -> Result<(), CommitError> {
         let until = self.pool.deadline();
         let clock = SystemClock::new();
@@ -220,9 +218,9 @@ impl PgSession {
 }
 
 impl Identity {
-    /// Asks what became of the transaction.
+    /// Asks for the outcome of the transaction.
     async fn fate(&self, connection: &mut Connection, until: Instant) -> Fate {
-        // A crash gives ids out again that were not yet on the disk.
+        // After a crash, ids that were not yet on the disk are assigned again.
         if self.incarnation.is_none() || self.incarnation != connection.incarnation {
             return Fate::Unknown;
         }
@@ -352,7 +350,7 @@ impl Session for PgSession {
         })
     }
 
-    // The connection goes back at once: nothing that comes after needs it.
+    // The connection returns to the pool at once, because nothing after it needs it.
     fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>> {
         async move {
             let answer = self.in_time(async |connection| connection.run("COMMIT").await);
@@ -363,7 +361,7 @@ impl Session for PgSession {
                     }
                     Ok(())
                 }
-                // The server has answered, and goes on: it did not commit.
+                // The server has answered, and the connection is usable: it did not commit.
                 Ok(Err(error)) if !is_lost(&error) => Err(CommitError::Failed(failed(error))),
                 Ok(Err(error)) => self.resolve(failed(error)).await,
                 Err(late) => self.resolve(late).await,
@@ -375,7 +373,7 @@ impl Session for PgSession {
     fn rollback(&mut self) -> BoxFuture<'_, ()> {
         async move {
             let rolled_back = self.in_time(async |connection| connection.run("ROLLBACK").await);
-            // A connection that cannot roll back is closed, which the server takes for a rollback.
+            // A connection that cannot roll back is closed, and then the server rolls back.
             if let Ok(Ok(())) = rolled_back.await
                 && let Some(lent) = self.lent.take()
             {
@@ -388,7 +386,7 @@ impl Session for PgSession {
 
     fn settle(&mut self) -> BoxFuture<'_, ()> {
         async move {
-            // The server notices that the connection is gone once it has done what it is doing.
+            // The server notices the closed connection once its current statement has ended.
             self.lent = None;
 
             let until = self.pool.deadline();

@@ -29,7 +29,7 @@ use crate::{
     parameter::Parameter,
 };
 
-/// Returns the type of a column that is made for a kind.
+/// Returns the type of a column for a kind.
 pub(crate) fn column_type(kind: FieldKind) -> &'static str {
     match kind {
         FieldKind::Boolean => "boolean",
@@ -46,7 +46,8 @@ pub(crate) fn column_type(kind: FieldKind) -> &'static str {
     }
 }
 
-/// Returns a value as SQL writes it, whatever the settings of the session; none for an absent one.
+/// Returns a value as an SQL literal that does not depend on the session's settings; `None` for an
+/// absent one.
 pub(crate) fn literal(value: &Value) -> Option<String> {
     let quoted = |text: &str| {
         let escaped = text.replace('\\', "\\\\").replace('\'', "''");
@@ -68,8 +69,7 @@ pub(crate) fn literal(value: &Value) -> Option<String> {
     })
 }
 
-/// Returns whether a column of a type that is there can hold all that a field can, and nothing that
-/// it cannot show.
+/// Returns whether a column of an existing type can hold every value of a field, and no other.
 pub(crate) fn fits(field: &Field, there: &str) -> bool {
     let range = field.range();
     let within = |least: i64, most: i64| {
@@ -151,7 +151,7 @@ impl Bound {
         }
     }
 
-    /// Makes a list parameter. Absent values match nothing, and are left out.
+    /// Makes a list parameter. Leaves out absent values, because they match nothing.
     fn many(kind: FieldKind, values: &[&Value]) -> Self {
         fn each<T>(values: &[&Value], get: impl Fn(&Value) -> Option<T>) -> Vec<T> {
             values.iter().filter_map(|value| get(value)).collect()
@@ -220,7 +220,7 @@ pub(crate) fn decode(schema: &Schema, stored: &PgRow) -> Result<Row, RowError> {
     values.collect::<Result<_, _>>().map(Row)
 }
 
-/// Reads a row, and the time that it has left where a column behind its own tells.
+/// Reads a row, and the time that it has left if a column after its own holds that.
 pub(crate) fn decode_live(schema: &Schema, stored: &PgRow) -> Result<Live<Row>, RowError> {
     let row = decode(schema, stored)?;
     let left = stored.try_get::<Option<f64>, _>(schema.fields().len());
@@ -230,7 +230,7 @@ pub(crate) fn decode_live(schema: &Schema, stored: &PgRow) -> Result<Live<Row>, 
     })
 }
 
-/// Returns a column's value; `None` if it does not hold what the kind says.
+/// Returns a column's value; `None` if it is not a value of the kind.
 fn value_at(stored: &PgRow, index: usize, kind: FieldKind) -> Option<Value> {
     let value = match kind {
         FieldKind::Boolean => stored

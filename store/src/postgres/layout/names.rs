@@ -3,12 +3,12 @@
 /// The longest name that PostgreSQL keeps whole, in bytes.
 const LONGEST: usize = 63;
 
-/// Writes a name as an identifier, quoted.
+/// Returns a name as a quoted identifier.
 pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Writes text as a literal, whatever the server makes of a backslash in an ordinary one.
+/// Returns text as a literal that does not depend on the server's rule for backslashes.
 pub(crate) fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') {
@@ -18,8 +18,8 @@ pub(crate) fn literal(text: &str) -> String {
     }
 }
 
-/// Returns the name of an index, which says what it is for. One that PostgreSQL would cut off ends
-/// in a digest of the whole.
+/// Returns the name of an index, which says its purpose. A name that PostgreSQL would cut off is
+/// shortened, and ends in a digest of the whole name.
 pub(crate) fn index_name(purpose: &str, table: &str, fields: &[&str]) -> String {
     let name = format!("{purpose}:{table}({})", fields.join(","));
     if name.len() <= LONGEST {

@@ -1,4 +1,4 @@
-//! Reads tables as they are in the database.
+//! Reads existing tables.
 
 use std::collections::BTreeMap;
 
@@ -111,8 +111,8 @@ async fn columns(
     connection.ask(&sql).await?.iter().map(read).collect()
 }
 
-/// Reads the indexes. What a session of another role does is hidden: one that makes an index locks
-/// its table, and the index is not valid meanwhile.
+/// Reads the indexes. The progress of another role's session is hidden. A session that creates an
+/// index holds a lock on the table while the index is not valid.
 async fn indexes(
     connection: &mut Connection,
     table: &str,
@@ -149,8 +149,8 @@ async fn indexes(
     connection.ask(&sql).await?.iter().map(read).collect()
 }
 
-/// Returns the table's references of one column each, by that column. What a reference to a table
-/// with partitions has for each of these is not told.
+/// Returns the table's references that have one column, by that column. The copies that a reference
+/// to a partitioned table has for each partition are left out.
 async fn references(
     connection: &mut Connection,
     table: &str,
@@ -196,9 +196,9 @@ async fn references(
     Ok(references)
 }
 
-/// Returns what is dropped along with a column of a table and of its partitions, but for its own
-/// default and sequence, our indexes, and what is a rule of this column's values alone: that they
-/// are there, and what they refer to. What a partition has of its parent is told once.
+/// Returns what is dropped with a column of a table and of its partitions. Leaves out the column's
+/// own default and sequence, our indexes, and rules on this column alone: NOT NULL and its
+/// reference. What a partition inherits is listed once, for the parent.
 async fn along(
     connection: &mut Connection,
     table: &str,

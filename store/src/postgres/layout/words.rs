@@ -1,4 +1,4 @@
-//! How PostgreSQL speaks of tables.
+//! The statements of PostgreSQL that create and change tables.
 
 use tidings_core::{Field, FieldKind, Schema, Value};
 
@@ -10,10 +10,10 @@ use crate::{
     postgres::values::{column_type, fits, literal},
 };
 
-/// The largest whole number up to which a floating-point number holds each.
+/// Up to this number, a floating-point number can hold every whole number.
 const EXACT: i64 = 1 << 53;
 
-/// The words of PostgreSQL.
+/// PostgreSQL's implementation of [`Words`].
 #[derive(Debug)]
 pub(super) struct Postgres;
 
@@ -141,7 +141,7 @@ impl Postgres {
                 let kind = type_of(field(index));
                 let column = name(index);
                 let mut sql = Vec::new();
-                // A default of the old type may not become one of the new.
+                // A default of the old type may not be convertible to the new one.
                 if field(index).column_default().is_some() {
                     sql.push(alter(format!("ALTER COLUMN {column} DROP DEFAULT")));
                 }
@@ -205,7 +205,7 @@ impl Postgres {
                 wanted.map(|index| index.sql).into_iter().collect()
             }
             Change::DropIndex(index) => vec![format!("DROP INDEX {}", identifier(index))],
-            // Readers go on while an index is made, and not once one was dropped.
+            // Readers go on while an index is created, but not after one was dropped.
             Change::ReplaceIndex(index) => {
                 let wanted = wanted_indexes(self, schema).remove(index);
                 let replaced = wanted.map(|wanted| {
@@ -251,7 +251,7 @@ fn definition(field: &Field) -> String {
     column
 }
 
-/// Returns the value of a default that is a constant, as the server writes it down: `7`,
+/// Returns the value of a default that is a constant, in the forms that the server shows: `7`,
 /// `'7'::bigint`, `'a'::text`, `E'a\\b'::text`, `(-7)`.
 fn constant(default: &str) -> Option<String> {
     let mut rest = default.trim();
@@ -285,7 +285,7 @@ fn constant(default: &str) -> Option<String> {
         }
     }
 
-    // A cast may follow, and nothing else.
+    // Only a cast may follow.
     let cast = letters.as_str();
     let is_cast = cast.starts_with("::") && !cast.contains(['\'', '|', '+']);
     (cast.is_empty() || is_cast).then_some(value)
