@@ -1,4 +1,4 @@
-//! [`Selector`]: selects the row of a call; and [`WriteOptions`], the options of a write.
+//! [`Selector`]: selects the row of a call. [`WriteOptions`]: the options of a write.
 
 use std::borrow::Cow;
 
@@ -249,7 +249,7 @@ fn resolve_key(
         .collect()
 }
 
-/// Puts the values of fields into the order in which a schema declares the fields as unique.
+/// Sorts the values of fields into the order in which the schema declares the fields as unique.
 fn sort(schema: &Schema, key: &mut [(usize, Value)]) {
     if is_primary_key(schema, key) {
         let order = schema.primary_key();
@@ -296,24 +296,24 @@ pub(crate) struct Resolved {
     /// The fields that are unique together, in the order of their declaration.
     pub(crate) key: Vec<(usize, Value)>,
     pub(crate) and: Vec<(usize, Value)>,
-    /// How the row must be, if it must be as it was.
+    /// The row that the caller has read, if the row must not have changed.
     pub(crate) unchanged: Option<Row>,
-    /// The version that it must be at: the index of the field, and the number.
+    /// The version that the row must have: the index of the field, and the number.
     pub(crate) version: Option<(usize, i64)>,
 }
 
 impl Resolved {
-    /// Returns whether it can select no row: absent values are never equal.
+    /// Returns whether it selects no row in any case: absent values are never equal.
     pub(crate) fn is_absent(&self) -> bool {
         self.key.iter().any(|(_, value)| value.is_null())
     }
 
-    /// Returns whether it means a row that the caller has read before.
+    /// Returns whether it selects a row that the caller has read before.
     pub(crate) fn is_of_a_known_row(&self) -> bool {
         self.unchanged.is_some() || self.version.is_some()
     }
 
-    /// Refuses a row that is not as it was.
+    /// Refuses a row that has changed since the caller read it.
     pub(crate) fn check_unchanged(&self, schema: &Schema, row: &Row) -> Result<(), Error> {
         let is_same = self
             .unchanged
@@ -390,7 +390,7 @@ pub enum FieldInput {
 }
 
 impl FieldInput {
-    /// Returns the value, if it is one of this field's.
+    /// Returns the value, if it is valid for this field.
     pub(crate) fn of(self, schema: &Schema, field: &Field) -> Result<Value, Error> {
         let value = match self {
             Self::Text(text) => Value::from_text(field.kind(), &text),

@@ -1,18 +1,18 @@
-//! [`Settings`]: how a store uses its database.
+//! [`Settings`]: the settings of a store.
 
 use std::time::Duration;
 
 use crate::error::Error;
 
-/// How many connections a store of PostgreSQL opens at most unless told otherwise.
+/// The maximum number of connections to PostgreSQL, by default.
 const CONNECTIONS: usize = 16;
-/// The most connections that can be asked for.
+/// The upper bound on that maximum.
 const MAX_CONNECTIONS: usize = 1_000;
-/// How long a call may wait for the database unless told otherwise.
+/// How long a call may wait for the database, by default.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a transaction may be open unless told otherwise.
+/// How long a transaction may be open, by default.
 const TRANSACTION: Duration = Duration::from_secs(10);
-/// The bounds of these limits.
+/// The bounds of these time limits.
 const LEAST_TIMEOUT: Duration = Duration::from_millis(10);
 const MOST_TIMEOUT: Duration = Duration::from_secs(3_600);
 
@@ -52,7 +52,7 @@ pub enum Sharing {
     Cluster,
 }
 
-/// What a database is opened with.
+/// The settings with which a database is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) connections: usize,
@@ -77,7 +77,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Refuses what is out of range.
+    /// Refuses settings that are out of range.
     pub(crate) fn check(self) -> Result<(), Error> {
         if !(1..=MAX_CONNECTIONS).contains(&self.connections) {
             return Err(Error::Setting {
@@ -103,7 +103,7 @@ impl Settings {
     }
 }
 
-/// Refuses a limit of time that is out of range.
+/// Refuses a time limit that is out of range.
 pub(crate) fn check_limit(option: &'static str, limit: Duration) -> Result<(), Error> {
     if (LEAST_TIMEOUT..=MOST_TIMEOUT).contains(&limit) {
         return Ok(());

@@ -3,22 +3,22 @@
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
-// What SQLite says, sorted.
+// Errors of SQLite, by what can be done about them.
 mod codes;
 
-// Where a database is, and its lock.
+// The location of a database, and its lock.
 pub(crate) mod location;
 
-// The line of several processes that write. Must not know what they write.
+// The queue of processes that write. Must not know what they write.
 mod queue;
 
-// How statements are written.
+// The dialect of statements.
 pub(crate) mod dialect;
 
-// Between values and SQLite's storage classes.
+// Converts between values and SQLite's storage classes.
 mod values;
 
-// Connections: the one that writes, those that read. Must not know what a write does.
+// Connections: the one that writes, and those that read. Must not know what a write does.
 pub(crate) mod connection;
 
 // The log that triggers write. Must not know the store.
@@ -30,10 +30,10 @@ mod layout;
 // A database on a connection of its own, for a migration.
 pub(crate) mod migrate;
 
-// What a file keeps for the nodes that start on it.
+// The table of starts.
 mod start;
 
-// A transaction.
+// One transaction.
 mod session;
 
 // The database, as the store sees it.

@@ -1,5 +1,4 @@
-//! What SQLite says, sorted by what can be done about it; see
-//! <https://www.sqlite.org/rescode.html>.
+//! Errors of SQLite, by what can be done about them; see <https://www.sqlite.org/rescode.html>.
 
 use sqlx::error::ErrorKind;
 
@@ -15,7 +14,7 @@ const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const NOT_A_DATABASE: i32 = 26;
 
-/// Returns whether the file is something else than a database.
+/// Returns whether the file is not a database.
 pub(crate) fn is_no_database(error: &sqlx::Error) -> bool {
     primary_code(error) == Some(NOT_A_DATABASE)
 }
@@ -55,8 +54,8 @@ pub(crate) fn refused(error: sqlx::Error) -> Refused {
     }
 }
 
-/// Returns what a commit came to that gave an error. On a full disk its last frame was not written,
-/// by which alone it would count.
+/// Returns the outcome of a commit that failed with an error. On a full disk, the last frame was
+/// not written, and without it the commit does not count.
 pub(crate) fn uncommitted(error: sqlx::Error) -> CommitError {
     match failed(error) {
         full @ Error::Full(_) => CommitError::Failed(full),

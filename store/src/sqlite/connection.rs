@@ -1,10 +1,10 @@
-//! Connections to SQLite: how they are opened, the pool of those that read, the one that writes.
+//! Connections to SQLite: opens them, and holds the writer and a pool of readers.
 //!
-//! A database file has one connection that writes and a few beside it that read; in WAL mode
-//! neither holds up the other, and a statement that begins after a commit sees it. An in-memory
-//! database has one connection for both, taken in turns: SQLite's shared cache would let readers
-//! fail with `SQLITE_LOCKED` while a write is open, and its private one would give each connection
-//! a database of its own.
+//! A database file has one connection that writes and a few others that read. In WAL mode, writes
+//! and reads do not block each other, and a statement that begins after a commit sees it. An
+//! in-memory database has one connection for both, used in turns: with SQLite's shared cache,
+//! readers would fail with `SQLITE_LOCKED` while a write is open, and with private ones, each
+//! connection would have a database of its own.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -36,11 +36,11 @@ use crate::{
 
 /// How long a statement waits for another program that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The message for a call that has waited for another program for as long as it may.
+/// The message for a call that has waited too long for another program.
 pub(crate) const HELD: &str = "another program held the file for as long as a call may wait";
-/// How many prepared statements a connection keeps: some ten for each of some fifty entities.
+/// How many prepared statements a connection keeps: about ten for each of about fifty entities.
 const STATEMENTS: usize = 512;
-/// How many rows a connection's thread reads ahead: a page at once, rather than by hand-overs.
+/// How many rows a connection's thread reads ahead, so that it hands over a page at once.
 const ROWS: usize = 1024;
 /// The most connections that read. Each is a thread and a page cache.
 const MAX_READERS: usize = 8;
@@ -55,8 +55,8 @@ impl Location {
 
         match self {
             Self::Memory => options.in_memory(true),
-            // With FULL, an acknowledged commit survives a loss of power; NORMAL would be faster
-            // and would not, although a killed process loses nothing either way.
+            // With FULL, an acknowledged commit survives a power failure. With NORMAL, which is
+            // faster, it might not. A killed process loses nothing either way.
             Self::File(path) => options
                 .filename(path)
                 .create_if_missing(true)
@@ -65,26 +65,25 @@ impl Location {
         }
     }
 
-    /// Opens the connection that writes, and looks at the file to see whether it is a database.
+    /// Opens the connection that writes, and checks that the file is a database.
     pub(crate) async fn connect(&self) -> Result<SqliteConnection, Error> {
         self.connect_within(BUSY_TIMEOUT).await
     }
 
-    /// The same, on a connection whose statements wait this long for other programs.
+    /// The same, for a connection whose statements wait this long for other programs.
     pub(crate) async fn connect_within(
         &self,
         patience: Duration,
     ) -> Result<SqliteConnection, Error> {
         if let Self::File(path) = self {
-            // SQLite itself reports below a folder that is missing or cannot be written to.
+            // SQLite itself reports a missing or read-only folder, below.
             let _ = make_private(path);
         }
 
         let opened = async {
             let mut connection = self.options().busy_timeout(patience).connect().await?;
             execute(&mut connection, "SELECT count(*) FROM sqlite_schema").await?;
-            // A file that may only be read is opened all the same, and would fail at the first
-            // write.
+            // SQLite also opens a read-only file, and fails at the first write.
             execute(&mut connection, "BEGIN IMMEDIATE").await?;
             execute(&mut connection, "ROLLBACK").await?;
             let mode = sqlx::query("PRAGMA journal_mode").fetch_one(&mut connection);
@@ -105,7 +104,7 @@ impl Location {
         }
     }
 
-    /// Returns why the database was not opened, or not looked at.
+    /// Returns the error for a database that could not be opened or checked.
     pub(crate) fn unopened(&self, failure: sqlx::Error) -> Error {
         let Self::File(path) = self else {
             return failed(failure);
@@ -135,16 +134,16 @@ impl Location {
 pub(crate) struct Writer {
     location: Location,
     identity: Option<Identity>,
-    /// None once the store was closed, or while it could not be opened again.
+    /// `None` once the store is closed, or after it could not be opened again.
     connection: Option<SqliteConnection>,
-    /// A transaction may be open: set before one begins and cleared when its end is known, so that
-    /// one that was abandoned half-way (its task was dropped) is seen by the next that takes the
-    /// writer.
+    /// Whether a transaction may be open. It is set before one begins and cleared when its end is
+    /// known. So the next user of the writer notices a transaction that was abandoned half-way (its
+    /// task was dropped).
     open_ended: bool,
     closed: bool,
-    /// The file was let go of: nothing is committed any more.
+    /// Set once the file is released: nothing is committed any more.
     released: Arc<Released>,
-    /// The line of the processes that share the file; none where this one is alone.
+    /// The queue of the processes that share the file; `None` if this store has it alone.
     queue: Option<WriteQueue>,
     /// Held from before a transaction begins until its end is known.
     turn: Option<Turn>,
@@ -169,7 +168,7 @@ impl Writer {
         }
     }
 
-    /// Returns what is set to let go of the file while a caller holds the writer.
+    /// Returns the flag that releases the file even while a caller holds the writer.
     pub(crate) fn released(&self) -> Arc<Released> {
         Arc::clone(&self.released)
     }
@@ -190,8 +189,8 @@ impl Writer {
         self.connection.as_mut().ok_or(Error::Closed)
     }
 
-    /// Begins a transaction that no other program's write can come into. Waits for other programs,
-    /// and first for its turn among the processes that share the file, until a moment.
+    /// Begins a transaction that excludes writes of other programs. First waits for its turn among
+    /// the processes that share the file, then for other programs, until the deadline.
     pub(crate) async fn begin(&mut self, until: Instant) -> Result<&mut SqliteConnection, Error> {
         let busy = |_| Error::Busy(DatabaseError::other(HELD));
         timeout_at(until, self.connection()).await.map_err(busy)??;
@@ -199,8 +198,8 @@ impl Writer {
             self.turn = Some(queue.turn(until).await?);
         }
 
-        // SQLite itself gives up at that moment. A call that gave up before it would leave its
-        // BEGIN behind, which would take the file once that is free, for no one.
+        // SQLite itself gives up at the deadline. If the call gave up first, its BEGIN would stay
+        // queued, and would lock the file later, for no one.
         let left = until.saturating_duration_since(Instant::now());
         let patience = left.min(BUSY_TIMEOUT).as_millis();
         let begin = format!("PRAGMA busy_timeout = {patience}; BEGIN IMMEDIATE");
@@ -211,7 +210,7 @@ impl Writer {
         match begun.await {
             Ok(_) => {}
             Err(error) if is_busy(&error) => {
-                // Nothing was begun, and a rollback of nothing would cost the connection.
+                // Nothing was begun, and a failed ROLLBACK would close the connection.
                 (self.open_ended, self.turn) = (false, None);
                 return Err(Error::Busy(DatabaseError::other(HELD)));
             }
@@ -221,13 +220,13 @@ impl Writer {
         self.connection_in_transaction()
     }
 
-    /// Returns the connection, with the transaction open that [`begin`](Self::begin) began.
+    /// Returns the connection, with the transaction that [`begin`](Self::begin) has begun.
     pub(crate) fn connection_in_transaction(&mut self) -> Result<&mut SqliteConnection, Error> {
         self.connection.as_mut().ok_or(Error::Closed)
     }
 
-    /// Commits the transaction. After an error it may or may not have been committed; [`rollback`]
-    /// is due.
+    /// Commits the transaction. After an error it may or may not have been committed; call
+    /// [`rollback`].
     ///
     /// [`rollback`]: Self::rollback
     pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
@@ -248,14 +247,14 @@ impl Writer {
         }
     }
 
-    /// Rolls back, or gives the connection up for a new one.
+    /// Rolls back, or closes the connection so that a new one is opened.
     async fn settle(&mut self) {
         if let Some(connection) = self.connection.as_mut()
             && let Err(error) = execute(connection, "ROLLBACK").await
         {
-            // SQLite has rolled back by itself after some errors, and says so by failing here. An
-            // in-memory database would be lost with its connection; if a transaction should still
-            // be open, its next BEGIN is refused.
+            // After some errors SQLite has already rolled back by itself, and ROLLBACK fails. An
+            // in-memory database would be lost with its connection, so it is kept; if a transaction
+            // is still open, the next BEGIN fails.
             if let Location::File(path) = &self.location {
                 tracing::warn!(path = %path.display(), error = %Chain(&error), "the writer's connection is opened again");
                 self.connection = None;
@@ -266,7 +265,7 @@ impl Writer {
         self.turn = None;
     }
 
-    /// Lets go of the connection without waiting for anything.
+    /// Closes the connection without waiting for anything.
     pub(crate) fn release(&mut self) {
         self.closed = true;
         self.connection = None;
@@ -288,7 +287,7 @@ fn check(identity: Option<&Identity>) -> Result<(), Error> {
     identity.map_or(Ok(()), Identity::check)
 }
 
-/// Where reads take their connection from.
+/// The source of connections for reads.
 #[derive(Debug)]
 pub(crate) enum Readers {
     /// The in-memory database's only connection.
@@ -333,7 +332,7 @@ impl Readers {
         match self {
             Self::Writer(writer) => {
                 let mut guard = Arc::clone(writer).lock_owned().await;
-                // Settles a transaction that was abandoned: it must not be read from.
+                // Rolls back an abandoned transaction, so that its changes are not read.
                 guard.connection().await?;
                 Ok(Reader::Writer(guard))
             }
@@ -358,7 +357,7 @@ impl Readers {
         }
     }
 
-    /// Lends no connection any more, and lets go of those that are idle.
+    /// Stops lending connections, and closes the idle ones.
     pub(crate) fn release(&self) {
         let Self::Pool(pool) = self else {
             return;
@@ -368,7 +367,7 @@ impl Readers {
         drop(idle); // with the lock released
     }
 
-    /// Waits for the reads that run, and closes every connection of the pool.
+    /// Waits for running reads, and closes every connection of the pool.
     pub(crate) async fn close(&self) -> Result<(), sqlx::Error> {
         let Self::Pool(pool) = self else {
             return Ok(());
@@ -402,7 +401,7 @@ impl Pool {
 pub(crate) enum Reader {
     Writer(OwnedMutexGuard<Writer>),
     Pooled {
-        /// None once it turned out to be broken.
+        /// `None` once it was found broken.
         connection: Option<SqliteConnection>,
         pool: Arc<Pool>,
         _permit: OwnedSemaphorePermit,
@@ -418,7 +417,7 @@ impl Reader {
         }
     }
 
-    /// Runs a statement and gives its rows.
+    /// Runs a statement and returns its rows.
     pub(crate) async fn rows(
         &mut self,
         sql: &Sql,
@@ -464,7 +463,7 @@ pub(crate) async fn execute(
     sqlx::raw_sql(sql).execute(connection).await.map(drop)
 }
 
-/// Runs a statement and gives the number of rows it changed.
+/// Runs a statement and returns the number of rows that it changed.
 pub(crate) async fn change(
     connection: &mut SqliteConnection,
     sql: &Sql,
@@ -477,7 +476,7 @@ pub(crate) async fn change(
         .map(|result| result.rows_affected())
 }
 
-/// Runs a statement and gives its rows.
+/// Runs a statement and returns its rows.
 pub(crate) async fn rows(
     connection: &mut SqliteConnection,
     sql: &Sql,

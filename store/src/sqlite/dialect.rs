@@ -1,4 +1,4 @@
-//! How statements are written for SQLite. A list is a JSON array, which `json_each` takes apart.
+//! The dialect of statements for SQLite. A list is a JSON array, which `json_each` expands.
 
 use sea_query::{
     Alias, DeleteStatement, Expr, ExprTrait as _, Func, InsertStatement, Query, SelectStatement,
@@ -79,10 +79,10 @@ impl Dialect for Sqlite {
         }
     }
 
-    // The writer is the only one there is.
+    // There is only one writer, so rows need no lock.
     fn hold(&self, _: &mut SelectStatement) {}
 
-    // The clock is the host's.
+    // The time is the host's.
     fn now(&self) -> Expr {
         Expr::cust("unixepoch()")
     }

@@ -1,5 +1,5 @@
-//! [`SqliteEngine`]: one writer, a few readers beside it, and the lock that keeps other stores
-//! away, or those that do not share the file.
+//! [`SqliteEngine`]: one writer, a few readers, and the lock that keeps other stores away, or only
+//! those that do not share the file.
 
 use std::{
     path::PathBuf,
@@ -63,14 +63,14 @@ pub(crate) struct SqliteEngine {
     /// The logs that were opened, whose connections close with the store.
     logs: Mutex<Vec<Weak<SqliteLog>>>,
     closed: AtomicBool,
-    /// The writer's own word for it, for when someone holds that.
+    /// The writer's flag, which can be set while the writer is in use.
     released: Arc<Released>,
-    /// Goes last: no one may open the file before the connections are told to close.
+    /// Released last: no other store may open the file before the connections are closing.
     lock: Mutex<Option<Lock>>,
 }
 
 impl SqliteEngine {
-    /// Opens what a URL names.
+    /// Opens the database of a URL.
     pub(crate) async fn open(url: &str, settings: Settings) -> Result<Self, Error> {
         let mut location = Location::parse(url)?;
         let (mut lock, mut queue) = (None, None);
@@ -88,7 +88,7 @@ impl SqliteEngine {
         let mut connection = location.connect().await?;
         let logging = match settings.sharing {
             Sharing::Cluster => Logging::On,
-            // A log that is written is also read, and pruned.
+            // If triggers write a log, it must also be read and pruned.
             Sharing::Alone if log::is_captured(&mut connection).await? => Logging::On,
             Sharing::Alone => settings.logging,
         };
@@ -114,7 +114,7 @@ impl SqliteEngine {
         })
     }
 
-    /// Returns the writer itself, for tests that hold it up.
+    /// Returns the writer itself, for tests that block it.
     #[cfg(test)]
     pub(crate) fn writer(&self) -> &Arc<AsyncMutex<Writer>> {
         &self.writer
@@ -129,12 +129,12 @@ impl SqliteEngine {
     }
 
     async fn hold(&self) -> Result<SqliteSession, Error> {
-        // One deadline for the turn and for other programs: a line of writes before a locked file
-        // would otherwise wait for one after the other.
+        // One deadline for both the turn and other programs. Otherwise, queued writes on a locked
+        // file would wait one after the other.
         let until = Instant::now() + self.patience;
         let line = timeout_at(until, Arc::clone(&self.writer).lock_owned()).await;
         let mut writer =
-            line.map_err(|_| busy("other writes were in line for as long as a call may wait"))?;
+            line.map_err(|_| busy("other writes held the file for as long as a call may wait"))?;
         match writer.begin(until).await {
             Ok(_) => Ok(SqliteSession {
                 writer,
@@ -147,7 +147,7 @@ impl SqliteEngine {
         }
     }
 
-    /// Takes the logs whose connections are open.
+    /// Removes and returns the logs that are still in use.
     fn take_logs(&self) -> Vec<Arc<SqliteLog>> {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         let logs = std::mem::take(&mut *logs);
@@ -183,7 +183,7 @@ impl SqliteEngine {
     }
 }
 
-/// Refuses what a database in memory has no use for.
+/// Refuses settings that an in-memory database cannot have.
 fn refuse_in_memory(settings: Settings) -> Result<(), Error> {
     let refused = |option, given: &str| Error::Setting {
         option,
@@ -237,7 +237,7 @@ impl Engine for SqliteEngine {
         self.longest
     }
 
-    // The host's time is that of the statements.
+    // Statements use the host's time.
     fn time(&self) -> BoxFuture<'_, Result<Timestamp, Error>> {
         let time = self.check_open().map(|()| SystemClock::new().wall());
         std::future::ready(time).boxed()
@@ -277,8 +277,8 @@ impl Engine for SqliteEngine {
             let connection = session.writer.connection_in_transaction()?;
             let laid_out = match (lay_out(connection, schemas).await, self.logging) {
                 (Ok(()), Logging::On) => {
-                    // In the same transaction: no row is written to a table of ours that no trigger
-                    // hears.
+                    // In the same transaction, so that no row is written to one of our tables
+                    // before its triggers exist.
                     let recorded = Recorded::WithThoseBefore;
                     let installed = log::install_within(connection, schemas, recorded).await;
                     installed.map_err(Error::from).map(|installed| {
@@ -309,7 +309,8 @@ impl Engine for SqliteEngine {
             Logging::Off => return None,
             Logging::On => {}
         }
-        // The first node that follows: another of this process would be the same store.
+        // The first node that follows the log; another one in this process would use the same
+        // store.
         let _ = self.node.set(Arc::clone(&needs.node));
         let log = Arc::new(SqliteLog::new(self.log_settings(needs)));
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -361,11 +362,11 @@ impl Engine for SqliteEngine {
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             self.closed.store(true, Ordering::SeqCst);
-            // Readers first, so that the writer's connection is the last and folds the log into the
-            // file.
+            // Readers first, so that the writer's connection is the last, and checkpoints the
+            // write-ahead log.
             let mut closed = Ok(());
             for log in self.take_logs() {
-                // One that fails to close keeps nothing else from being closed.
+                // If one fails to close, the others are still closed.
                 closed = closed.and(log.close().await);
             }
             closed = closed.and(self.readers.close().await);
@@ -378,7 +379,7 @@ impl Engine for SqliteEngine {
 
     fn release(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        // Before the file is free: a session that is held commits nothing from here on.
+        // Before the file is free, so that an open session commits nothing from here on.
         self.released.set();
         for log in self.take_logs() {
             log.release();

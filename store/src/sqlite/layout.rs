@@ -1,19 +1,19 @@
-//! Tables of SQLite: how they are looked at, and how they are made and changed.
+//! Reads, creates and changes the tables of SQLite.
 //!
-//! SQLite can add columns and indexes to a table that is there. For whatever else changes, the
-//! table is made again beside the old one, which its rows leave for the new one
-//! ([`rebuild`]). References are declared without an action.
+//! SQLite can add columns and indexes to an existing table. For any other change, a new table is
+//! created beside the old one, and the rows are copied to it ([`rebuild`]). References are declared
+//! without an action.
 
-// A table made again, with its rows. Must not know what was found.
+// Rebuilds a table with its rows. Must not know the findings.
 mod rebuild;
 
-// How tables are spoken of.
+// Statements that create and change tables.
 mod words;
 
-// The rules that only a table's own statement tells.
+// The rules that only a table's CREATE statement shows.
 mod rules;
 
-// Tables as they are.
+// Existing tables.
 mod there;
 
 use sqlx::SqliteConnection;
@@ -22,7 +22,7 @@ use tidings_core::Schema;
 pub(super) use self::there::Tables;
 use crate::{error::Error, layout::complete};
 
-/// Makes or completes the tables; to be run in a transaction, which is rolled back on an error.
+/// Creates or completes the tables. Call it in a transaction that is rolled back on an error.
 pub(crate) async fn lay_out(
     connection: &mut SqliteConnection,
     schemas: &[&'static Schema],

@@ -1,13 +1,13 @@
-//! Where a database is, and the lock that keeps a second store away from it.
+//! The location of a database, and the lock that keeps a second store away from it.
 //!
 //! The lock is an advisory lock of the operating system on a file beside the database, `NAME.lock`.
-//! It is bound to the open file and not to the process, so that a second store of the same process
-//! is refused too, and it ends with the process however that ends (`kill -9`). Stores that share a
-//! file share the lock, so that one which does not is kept away. The lock file itself
-//! stays: removing it would let two processes lock two files of one name.
+//! It is bound to the open file and not to the process, so a second store of the same process is
+//! refused too. It ends with the process, however that ends (`kill -9`). Stores that share a file
+//! share the lock, so a store that does not is kept away. The lock file itself stays: if it were
+//! removed, two processes could lock two files of the same name.
 //!
-//! The database file is never opened but by SQLite: POSIX drops all of a process's locks on a file
-//! when *any* descriptor of it is closed, and with them those of SQLite.
+//! Only SQLite opens the database file: POSIX drops all of a process's locks on a file, including
+//! those of SQLite, when *any* descriptor of it is closed.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -20,7 +20,7 @@ use tidings_core::BoxError;
 
 use crate::{error::Error, settings::Sharing};
 
-/// What a database URL names.
+/// The location that a database URL names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
     Memory,
@@ -39,7 +39,7 @@ impl Location {
             return invalid("expected sqlite://PATH or sqlite::memory:");
         };
 
-        // Of another URL nothing but the scheme is repeated: it may hold a password.
+        // Only the scheme of another URL is repeated, because the URL may hold a password.
         if !scheme.eq_ignore_ascii_case("sqlite") {
             return Err(Error::Unsupported {
                 scheme: scheme.to_ascii_lowercase(),
@@ -67,7 +67,8 @@ impl Location {
     }
 }
 
-/// Returns the one name of a database file, links resolved; the file itself need not be there yet.
+/// Returns the canonical path of a database file, with links resolved. The file itself need not
+/// exist yet.
 pub(crate) fn canonical(path: &Path) -> Result<PathBuf, Error> {
     let refused = |reason: &str, source: Option<io::Error>| Error::Open {
         path: path.to_owned(),
@@ -124,20 +125,20 @@ fn has_other_names(_: &std::fs::Metadata) -> bool {
     false
 }
 
-/// Which file a database path named when it was opened.
+/// The file that a database path named when it was opened.
 ///
-/// SQLite goes on with a file that was removed or replaced: what it commits is gone with its last
-/// connection, and a connection opened later reads another file, or makes one. So before each use
-/// the name is looked up again.
+/// SQLite keeps using a file that was removed or replaced: its commits are lost with the last
+/// connection, and a connection opened later reads another file, or creates one. So the name is
+/// looked up again before each use.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     path: PathBuf,
-    /// Device and number; none where the system has no such thing.
+    /// Device and number; `None` if the system has no such numbers.
     number: Option<(u64, u64)>,
 }
 
 impl Identity {
-    /// Takes the identity of a file that has just been opened; none for a database in memory.
+    /// Returns the identity of a file that has just been opened; `None` for an in-memory database.
     pub(crate) fn of(location: &Location) -> Result<Option<Self>, Error> {
         let Location::File(path) = location else {
             return Ok(None);
@@ -150,7 +151,7 @@ impl Identity {
         }))
     }
 
-    /// Returns device and number; none where the system has no such thing.
+    /// Returns device and number; `None` if the system has no such numbers.
     pub(crate) fn number(&self) -> Option<(u64, u64)> {
         self.number
     }
@@ -166,7 +167,7 @@ impl Identity {
     }
 }
 
-/// Returns device and number of a file; none where the system has no such thing.
+/// Returns device and number of a file; `None` if the system has no such numbers.
 #[cfg(unix)]
 pub(super) fn number(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;
@@ -181,11 +182,11 @@ pub(super) fn number(_: &std::fs::Metadata) -> Option<(u64, u64)> {
 /// The lock on a database file, held until dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    /// Never read: the lock lives as long as the open file.
+    /// Not used: the lock lives as long as the open file.
     _file: File,
 }
 
-/// Returns the name of a file beside a database: `NAME.EXTENSION`.
+/// Returns the path of a file beside a database: `NAME.EXTENSION`.
 pub(crate) fn beside(database: &Path, extension: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".");
@@ -202,7 +203,7 @@ impl Lock {
             source: Some(error.into()),
         };
 
-        // Not truncated: its text belongs to the holder of the lock.
+        // Not truncated, because its text belongs to the holder of the lock.
         let mut file = for_owner_alone()
             .read(true)
             .write(true)
@@ -226,7 +227,7 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(refused(error)),
         }
 
-        // Of those that share it none is named.
+        // Stores that share the lock are not named.
         let named = file.set_len(0).and_then(|()| match sharing {
             Sharing::Alone => {
                 file.rewind()?;
@@ -240,12 +241,12 @@ impl Lock {
     }
 }
 
-/// Makes an absent database file, empty and for its owner alone: it holds keys. SQLite would make
-/// it readable by everyone, and gives its other files the mode of this one. A file that is there
-/// stays as it is.
+/// Creates a missing database file, empty and readable by its owner only, because it holds keys.
+/// SQLite would make it readable by everyone, and gives its other files the mode of this one. An
+/// existing file stays as it is.
 ///
-/// To be called before SQLite opens the file: closing a descriptor drops the locks that the process
-/// has on it.
+/// Call it before SQLite opens the file: closing a descriptor drops the locks that the process has
+/// on it.
 pub(super) fn make_private(database: &Path) -> io::Result<()> {
     match for_owner_alone()
         .write(true)
@@ -257,7 +258,7 @@ pub(super) fn make_private(database: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the options for a file that no other user can read.
+/// Returns the options for opening a file that no other user can read.
 pub(crate) fn for_owner_alone() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -265,7 +266,7 @@ pub(crate) fn for_owner_alone() -> OpenOptions {
     options
 }
 
-/// Returns the holder's process id, for the message alone: it may not have been written yet.
+/// Returns the holder's process id, only for the message: it may not have been written yet.
 fn process_named_in(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(16).read_to_string(&mut text).ok()?;

@@ -1,8 +1,7 @@
 //! A file on a connection of its own, for a migration.
 //!
-//! References are off on this connection, so that a table can be made again; they are checked
-//! before the commit. The file's own lock is the lock of migrations: one at a time, even while
-//! nodes start.
+//! References are off on this connection, so that tables can be rebuilt; they are checked before
+//! the commit. SQLite's own lock on the file admits one migration or starting node at a time.
 
 use std::time::Duration;
 
@@ -31,13 +30,13 @@ const STEPS: &str = "CREATE TABLE IF NOT EXISTS tidings_steps (name TEXT PRIMARY
 pub(crate) struct SqliteTarget {
     connection: SqliteConnection,
     location: Location,
-    /// Held once no node runs.
+    /// Held once it is known that no node runs.
     alone: Option<Lock>,
 }
 
 impl SqliteTarget {
-    /// Opens what a URL names. To look at a file that is not there, nothing is made: it is as if it
-    /// were empty.
+    /// Opens the database of a URL. A plan for a missing file does not create the file, and treats
+    /// it as empty.
     pub(crate) async fn open(
         url: &str,
         purpose: Purpose,
@@ -72,7 +71,7 @@ impl SqliteTarget {
     }
 }
 
-/// Opens a file that is only looked at, and sees whether it is a database.
+/// Opens a file for reading only, and checks that it is a database.
 async fn look_into(location: &Location) -> Result<SqliteConnection, Error> {
     let opened = async {
         let mut connection = location.connect_reader().await?;
@@ -93,7 +92,7 @@ impl Target for SqliteTarget {
         Box::new(Tables(&mut self.connection))
     }
 
-    /// The connection waits for others already.
+    /// The connection already has its time limit.
     fn begin(&mut self, purpose: Purpose, _: Patience) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             match purpose {
@@ -176,7 +175,7 @@ impl Target for SqliteTarget {
         .boxed()
     }
 
-    /// Other programs' tables are not looked at: what is wrong with them is none of ours.
+    /// The tables of other programs are not checked.
     fn broken<'a>(
         &'a mut self,
         schemas: &'a [&'static Schema],
@@ -212,7 +211,8 @@ impl Target for SqliteTarget {
 
     fn end(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         async move {
-            // Nothing to roll back after a commit, and a connection that is closed rolls back.
+            // Fails after a commit, when there is nothing to roll back. Closing the connection
+            // would roll back too.
             let _ = self.execute("ROLLBACK").await;
             let _ = self.connection.close().await;
             drop(self.alone);

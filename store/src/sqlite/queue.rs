@@ -1,9 +1,9 @@
-//! [`WriteQueue`]: the line in which the writers of several processes wait for one file.
+//! [`WriteQueue`]: the queue in which the writers of several processes wait for one file.
 //!
-//! SQLite's own wait tries again and again, and lets others pass. So the stores that share a file
+//! SQLite itself waits by retrying, which lets others overtake. So the stores that share a file
 //! queue on a lock of the operating system on `NAME.write`, and only other programs make the file
-//! busy. The lock ends with the process that holds it; a process that is stopped while it holds it
-//! makes the others wait until their deadlines.
+//! busy. The lock ends with the process that holds it. If a process is stopped while it holds the
+//! lock, the others wait until their deadlines.
 
 use std::{
     fs::{File, TryLockError},
@@ -23,11 +23,12 @@ use crate::{
     sqlite::location::{beside, for_owner_alone},
 };
 
-/// A process's place in the line of a file; one writer at a time uses it.
+/// A process's place in the queue of a file; one writer at a time uses it.
 #[derive(Clone, Debug)]
 pub(crate) struct WriteQueue {
     file: Arc<File>,
-    /// The thread that waits for the lock, if there is one, hands it to whatever asked last.
+    /// The latest request for the lock. The thread that waits for the lock, if there is one, hands
+    /// it to this request.
     asking: Arc<Mutex<Option<oneshot::Sender<Turn>>>>,
 }
 
@@ -38,13 +39,13 @@ pub(crate) struct Turn(Arc<File>);
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Err(error) = self.0.unlock() {
-            tracing::error!(error = %Chain(&error), "the lock for writes is not let go of");
+            tracing::error!(error = %Chain(&error), "the lock for writes could not be released");
         }
     }
 }
 
 impl WriteQueue {
-    /// Opens the line of a database file.
+    /// Opens the queue of a database file.
     pub(crate) fn of(database: &Path) -> Result<Self, Error> {
         let path = beside(database, "write");
         let file = for_owner_alone()
@@ -81,8 +82,8 @@ impl WriteQueue {
     }
 
     fn ask(&self) -> io::Result<Asked> {
-        // A lock is the open file's and not a thread's: while one waits for it no other may try,
-        // or the two could not tell which of them holds it.
+        // The lock belongs to the open file and not to a thread. While one thread waits for it, no
+        // other may try: the two could not tell which of them holds it.
         let mut asking = self.lock();
         let (give, coming) = oneshot::channel();
         if asking.is_some() {
@@ -104,8 +105,7 @@ impl WriteQueue {
         Ok(Asked::Coming(coming))
     }
 
-    /// Waits for the lock, and hands it to the writer that asked last; lets go of it if that has
-    /// gone.
+    /// Waits for the lock, and hands it to the latest request; releases it if that request is gone.
     fn wait(&self) {
         let locked = self.file.lock();
         let mut asking = self.lock();
@@ -119,7 +119,7 @@ impl WriteQueue {
     }
 }
 
-/// What became of a question.
+/// The result of a request.
 enum Asked {
     Given(Turn),
     Coming(oneshot::Receiver<Turn>),
@@ -149,7 +149,7 @@ mod tests {
         let held = one.turn(soon()).await.unwrap();
         let late = other.turn(Instant::now()).await;
         assert!(matches!(late, Err(Error::Busy(_))), "{late:?}");
-        // The thread still waits; the next question takes its place in line over.
+        // The thread still waits; the next request takes over its place in the queue.
         let asked = other.turn(soon());
         let mut asked = std::pin::pin!(asked);
         assert!(asked.as_mut().now_or_never().is_none());

@@ -1,4 +1,4 @@
-//! [`SqliteSession`]: one transaction, and what it has to say of its own records.
+//! [`SqliteSession`]: one transaction, and what it adds to its own records.
 
 use std::sync::Arc;
 
@@ -19,22 +19,22 @@ use crate::{
     },
 };
 
-/// The writer, held.
+/// A transaction, which holds the writer.
 #[derive(Debug)]
 pub(crate) struct SqliteSession {
     pub(super) writer: OwnedMutexGuard<Writer>,
-    /// None where the file keeps no log.
+    /// `None` if the file keeps no log.
     pub(super) records: Option<Records>,
 }
 
-/// What a transaction has to say of its own records.
+/// What a transaction adds to its own records.
 #[derive(Debug)]
 pub(super) struct Records {
-    /// The newest one of before.
+    /// The newest record before the transaction.
     pub(super) first: Stamp,
     pub(super) node: Option<Arc<str>>,
     pub(super) told: Told,
-    /// The last one, once it is known.
+    /// The last record of the transaction, once it is known.
     pub(super) mark: Option<Stamp>,
 }
 
@@ -142,7 +142,7 @@ impl Session for SqliteSession {
         self.writer.rollback().boxed()
     }
 
-    // The connection's thread does one statement after the other, so a rollback comes after the
+    // The connection's thread runs one statement after the other, so the rollback runs after the
     // commit.
     fn settle(&mut self) -> BoxFuture<'_, ()> {
         self.writer.rollback().boxed()

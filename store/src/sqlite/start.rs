@@ -1,17 +1,17 @@
-//! The table of starts and the key beside the tables of entities, in a file with a log or without.
+//! The table of starts, with the database's key. Every file has it, with or without a log.
 
 use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use crate::start::{DatabaseKey, Start};
 
-/// Counts a start, in the transaction that is open; makes table and key at the first.
+/// Counts a start, in the open transaction; the first start creates the table and the key.
 pub(super) async fn start(connection: &mut SqliteConnection) -> Result<Start, sqlx::Error> {
     let table = "CREATE TABLE IF NOT EXISTS tidings_start \
          (single INTEGER PRIMARY KEY CHECK (single = 1), key BLOB NOT NULL, starts INTEGER NOT NULL)";
     sqlx::query(table).execute(&mut *connection).await?;
 
-    // The system's random numbers, 122 bits in each: SQLite's own are not meant for secrets.
+    // Random numbers of the system, with 122 bits each: SQLite's own are not meant for secrets.
     let random = [Uuid::new_v4(), Uuid::new_v4()].map(Uuid::into_bytes);
     let first = "INSERT OR IGNORE INTO tidings_start (single, key, starts) VALUES (1, ?, 0)";
     sqlx::query(first)

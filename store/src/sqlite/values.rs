@@ -36,13 +36,12 @@ pub(crate) fn column_type(kind: FieldKind) -> &'static str {
         | FieldKind::TimestampMicros => "INTEGER",
         FieldKind::Number | FieldKind::Float => "REAL",
         FieldKind::Bytes => "BLOB",
-        // Text, unsigned, uuid, set, list, map, json, and any kind that core may add: JSON can say
-        // it.
+        // Text, unsigned, uuid, set, list, map, json, and any kind that core may add, as JSON.
         _ => "TEXT",
     }
 }
 
-/// Returns a value as SQL writes it; none for an absent one.
+/// Returns a value as an SQL literal; `None` for an absent one.
 pub(crate) fn literal(value: &Value) -> Option<String> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     Some(match value {
@@ -51,7 +50,7 @@ pub(crate) fn literal(value: &Value) -> Option<String> {
         Value::Integer(value) => value.to_string(),
         Value::Unsigned(value) => quoted(&digits(*value)),
         Value::Bytes(value) => format!("X'{}'", hex(value)),
-        // With a fraction or an exponent, so that it is no whole number.
+        // With a fraction or an exponent, so that it is not read as an integer.
         Value::Number(value) => format!("{value:?}"),
         Value::Text(text) => quoted(text),
         Value::Uuid(uuid) => quoted(&uuid.to_string()),
@@ -93,8 +92,8 @@ fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), BoxError> 
     }
 }
 
-/// Writes values as one JSON array, for `IN (SELECT value FROM json_each(?))`: one parameter,
-/// however many they are.
+/// Returns values as one JSON array, for `IN (SELECT value FROM json_each(?))`: one parameter,
+/// regardless of their number.
 fn list(values: &[&Value]) -> Json {
     let stored = |value: &&Value| match value {
         Value::Boolean(value) => Json::from(i64::from(*value)),
@@ -104,7 +103,7 @@ fn list(values: &[&Value]) -> Json {
     values.iter().map(stored).collect()
 }
 
-/// Writes keys of several fields as one JSON array of arrays, one of these for each key.
+/// Returns keys of several fields as one JSON array, with an array for each key.
 fn keys(fields: &[(FieldKind, Vec<&Value>)]) -> String {
     let count = fields.first().map_or(0, |(_, values)| values.len());
     let key = |place: usize| {
@@ -135,7 +134,7 @@ pub(crate) fn decode(schema: &Schema, stored: &SqliteRow) -> Result<Row, RowErro
     values.collect::<Result<_, _>>().map(Row)
 }
 
-/// Reads a row, and the time that it has left where a column behind its own tells.
+/// Reads a row, and the time that it has left if a column after its own holds that.
 pub(crate) fn decode_live(schema: &Schema, stored: &SqliteRow) -> Result<Live<Row>, RowError> {
     let row = decode(schema, stored)?;
     let left = stored.try_get::<Option<f64>, _>(schema.fields().len());
@@ -145,7 +144,7 @@ pub(crate) fn decode_live(schema: &Schema, stored: &SqliteRow) -> Result<Live<Ro
     })
 }
 
-/// Returns a column's value; `None` if it does not hold what the kind says.
+/// Returns a column's value; `None` if it is not a value of the kind.
 pub(crate) fn value_at(stored: &SqliteRow, index: usize, kind: FieldKind) -> Option<Value> {
     fn text(stored: &SqliteRow, index: usize) -> Option<Option<String>> {
         stored.try_get(index).ok()

@@ -1,18 +1,18 @@
-//! Calls that another program keeps waiting.
+//! Calls that wait for another program.
 
 use tempfile::TempDir;
 use tidings_core::{Field, spawn::CurrentRuntime};
 
 use super::*;
 
-/// What another program does to a file, from opening it to the end of its transaction.
+/// Another program with the same file open.
 struct Other {
     connection: sqlx::SqliteConnection,
     _directory: TempDir,
 }
 
 impl Other {
-    /// Opens an engine whose calls wait for 10 ms, and another connection that never waits.
+    /// Opens an engine whose calls wait for 10 ms, and another program that never waits.
     async fn beside(logging: Logging) -> (SqliteEngine, Self) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.db");
@@ -36,7 +36,7 @@ impl Other {
     }
 }
 
-/// Waits until the writer's thread has done all that it was sent.
+/// Waits until the writer's thread has run every statement that it received.
 async fn settled(engine: &SqliteEngine) {
     let mut writer = engine.writer().lock().await;
     let connection = writer.connection_in_transaction().unwrap();
@@ -72,7 +72,7 @@ async fn a_head_that_was_taken_beside_a_held_file_does_not_take_the_file_later()
     let log = log.expect("it is logging");
     drop(log.head(None).await.unwrap());
 
-    // Nothing says what the last commit ended with, so the next head would write.
+    // Now the last record of the last commit is unknown, so the next head would write.
     other.run("PRAGMA wal_checkpoint(TRUNCATE)").await.unwrap();
     other.run("BEGIN IMMEDIATE").await.unwrap();
     drop(log.head(None).await.expect("it is only read"));

@@ -1,10 +1,10 @@
-//! A table made again, with its rows.
+//! Rebuilds a table with its rows.
 //!
-//! The new table is made beside the old one under another name, takes its rows, and then its name.
-//! What is not ours on it (indexes, triggers) is made again by its own words; the triggers of the
-//! log are put in place afterwards, by the code that installs them. References of other tables go
-//! by the name, so they hold again at the end; until then they must be off, or dropping the old
-//! table would delete its rows one by one.
+//! The new table is created beside the old one under another name, takes over its rows, and then
+//! its name. Indexes and triggers that are not ours are created again from their own SQL; the code
+//! that installs the triggers of the log puts them in place afterwards. References of other tables
+//! use the name, so they are valid again at the end. Until then references must be off, or dropping
+//! the old table would delete its rows one by one.
 
 use tidings_core::{Field, Schema};
 
@@ -35,7 +35,7 @@ fn create(name: &str, columns: Vec<String>) -> String {
     )
 }
 
-/// Returns the definition of a column, as statements that make or add it write it.
+/// Returns the definition of a column in statements that create or add it.
 pub(super) fn definition(field: &Field) -> String {
     let mut column = format!("{} {}", identifier(field.name()), column_type(field.kind()));
     if !field.is_optional() {
@@ -55,7 +55,7 @@ pub(super) fn definition(field: &Field) -> String {
     column
 }
 
-/// Returns the statements that make a table again, changed.
+/// Returns the statements that rebuild a table with its changes.
 pub(super) fn rebuild(
     words: &dyn Words,
     schema: &Schema,
@@ -92,8 +92,8 @@ pub(super) fn rebuild(
 
     definitions.extend(key_clause(schema));
 
-    // Other tables may hold the numbers of the rows, those of a full-text index above all. A key
-    // that is one integer is that number.
+    // Other tables may refer to rows by number, above all a full-text index. A key that is one
+    // integer is that number.
     let mut order = String::new();
     let is_number = schema.single_key().is_some_and(|key| {
         let kind = schema.fields()[key].kind();
@@ -115,7 +115,7 @@ pub(super) fn rebuild(
             values.join(", ")
         ),
         format!("DROP TABLE {old}"),
-        // What refers to the old table's name is to go on doing so.
+        // References to the old table's name must stay as they are.
         "PRAGMA legacy_alter_table = ON".to_owned(),
         format!("ALTER TABLE {new} RENAME TO {old}"),
         "PRAGMA legacy_alter_table = OFF".to_owned(),
@@ -127,8 +127,8 @@ pub(super) fn rebuild(
     sql
 }
 
-/// Returns what a row of the old table has in a column of the new one; none where that is left to
-/// its default.
+/// Returns the value for a column of the new table, from a row of the old one; `None` if the column
+/// gets its default.
 fn value_of(index: usize, field: &Field, there: &Table, changes: &[&Change]) -> Option<String> {
     let column = identifier(field.name());
     let mut value = there.columns.contains_key(field.name()).then_some(column)?;
@@ -147,8 +147,8 @@ fn value_of(index: usize, field: &Field, there: &Table, changes: &[&Change]) -> 
     }
 }
 
-/// Returns the default that a column has of its own, where the schema has none: a value of the
-/// column's new type where that changes.
+/// Returns the existing default of a column for which the schema has none, converted if the
+/// column's type changes.
 fn own_default(index: usize, field: &Field, there: &Table, changes: &[&Change]) -> Option<String> {
     if field.column_default().as_ref().and_then(literal).is_some() {
         return None;
@@ -170,8 +170,8 @@ fn own_default(index: usize, field: &Field, there: &Table, changes: &[&Change]) 
     Some(clause)
 }
 
-/// Returns a default as a definition writes it. A single word can be a text there, and could not
-/// be one in parentheses.
+/// Returns the DEFAULT clause of a definition. SQLite reads a single word as text there, but not in
+/// parentheses.
 fn default_clause(default: &str) -> String {
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     if default.chars().all(is_word) || default.starts_with('"') {
@@ -181,7 +181,7 @@ fn default_clause(default: &str) -> String {
     }
 }
 
-/// Returns the definition of a column that the schema does not know.
+/// Returns the definition of a column that the schema does not have.
 fn foreign_definition(name: &str, column: &Column, is_released: bool) -> String {
     let mut definition = format!("{} {}", identifier(name), kept_type(&column.declared));
     if column.not_null && !is_released {
@@ -197,18 +197,17 @@ fn foreign_definition(name: &str, column: &Column, is_released: bool) -> String 
     definition
 }
 
-/// Returns the type that a column has in a strict table, by the one that it was declared with.
+/// Returns the type of a column in a strict table, from its declared type.
 pub(super) fn kept_type(declared: &str) -> &'static str {
     match affinity(declared) {
         "NUMERIC" => "ANY",
-        // Without a type, it holds whatever it is given.
+        // Without a type, it holds any value.
         "BLOB" if declared.is_empty() => "ANY",
         affinity => affinity,
     }
 }
 
-/// Returns the affinity of a declared type, by SQLite's own rules; `NUMERIC` and `BLOB` fit no
-/// field.
+/// Returns the affinity of a declared type, by SQLite's own rules; `NUMERIC` fits no field.
 pub(super) fn affinity(declared: &str) -> &'static str {
     let declared = declared.to_ascii_uppercase();
     let has = |part: &str| declared.contains(part);

@@ -1,6 +1,6 @@
-//! The rules of a table that only the statement which made it tells.
+//! The rules of a table that only its CREATE statement shows.
 
-/// Returns what a table's own statement says that nothing else tells of it.
+/// Returns the rules in a table's CREATE statement that no pragma reports.
 pub(super) fn rules(made: &str) -> Vec<String> {
     let words = words(made);
     let has = |word: &str| words.iter().any(|it| it == word);
@@ -24,7 +24,7 @@ pub(super) fn rules(made: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns the words of a statement, in capitals, without those of its comments, names and texts.
+/// Returns the words of a statement in capitals, without comments, quoted names and texts.
 pub(super) fn words(sql: &str) -> Vec<String> {
     let bare = bare(sql).to_ascii_uppercase();
     bare.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
@@ -33,7 +33,7 @@ pub(super) fn words(sql: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns a statement without its comments, and its names and texts in quotes.
+/// Returns a statement without its comments, quoted names and texts.
 fn bare(sql: &str) -> String {
     const ASIDE: [(&str, &str); 6] = [
         ("'", "'"),

@@ -1,4 +1,4 @@
-//! What the tables are laid out for: no statement scans, and every name is only a name.
+//! No statement scans a table, and a name may be any word of SQL.
 
 use sqlx::{AssertSqlSafe, Row as _};
 use tidings_core::{Field, Foreign, OnDelete};
@@ -10,7 +10,7 @@ use crate::{
     write::catalog::Catalog,
 };
 
-/// Two entities with all that a schema can ask for.
+/// Returns two entities with everything that a schema can declare.
 fn schemas() -> [&'static Schema; 2] {
     let parents = Schema::builder("parents")
         .field(Field::of::<String>("id").primary_key())
@@ -41,7 +41,7 @@ async fn every_statement_but_a_filter_without_index_is_answered_from_one() {
     lay_out(&mut connection, &schemas).await.unwrap();
     let catalog = Catalog::of(&Sqlite, &schemas);
     let mut statements = Vec::new();
-    // Rows of several parents are found by an index, and then sorted.
+    // These find the rows of several parents by an index, and then sort them.
     let mut sorted = Vec::new();
     for entity in 0..schemas.len() {
         let stored = catalog.get(entity);
@@ -76,7 +76,7 @@ async fn every_statement_but_a_filter_without_index_is_answered_from_one() {
             "{sql}\n{plan:#?}"
         );
     }
-    // The test sees a scan where there is one.
+    // The test detects a scan.
     let tagged = Shape {
         filter: vec![],
         tags: Some(TagShape {

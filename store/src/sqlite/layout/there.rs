@@ -1,4 +1,4 @@
-//! Reads tables as they are in the database.
+//! Reads existing tables.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ impl Inspect for Tables<'_> {
         async move { named(self.0, name).await.map_err(failed) }.boxed()
     }
 
-    // A table that is made again has its indexes again, or is not made: a rule is in the way.
+    // A rebuilt table keeps its indexes; rules that it would lose prevent the rebuild.
     fn along<'a>(
         &'a mut self,
         _: &'a str,
@@ -100,13 +100,14 @@ async fn named(connection: &mut SqliteConnection, name: &str) -> Result<Named, s
     Ok(Named::Table(table))
 }
 
-/// Returns a name of the number that each row has, which no column takes for itself.
+/// Returns a name of the row number that no column uses.
 fn number(columns: &BTreeMap<String, Column>) -> Option<&'static str> {
     let is_free = |name: &&str| !columns.keys().any(|it| it.eq_ignore_ascii_case(name));
     ["rowid", "_rowid_", "oid"].into_iter().find(is_free)
 }
 
-/// Notes a primary key of several columns, which a table made again has if the schema has it.
+/// Adds a primary key of several columns to the rules: a rebuilt table has it only if the schema
+/// has it.
 async fn keys(
     connection: &mut SqliteConnection,
     name: &str,
@@ -151,7 +152,7 @@ async fn columns(
     found.iter().map(read).collect()
 }
 
-/// Reads the table's references: those of one column each by that column, and the others as rules.
+/// Reads the table's references: those of one column by that column, and the others as rules.
 async fn references(
     connection: &mut SqliteConnection,
     name: &str,
@@ -208,7 +209,7 @@ fn reference(row: &SqliteRow) -> Result<Reference, sqlx::Error> {
     })
 }
 
-/// Returns a reference of one column as the column's definition writes it.
+/// Returns the clause of a reference in the definition of its column.
 fn clause(row: &SqliteRow) -> Result<String, sqlx::Error> {
     let (parent, key): (String, Option<String>) = (row.try_get(2)?, row.try_get(3)?);
     let mut clause = format!("REFERENCES {}", identifier(&parent));
@@ -225,17 +226,17 @@ fn clause(row: &SqliteRow) -> Result<String, sqlx::Error> {
     Ok(clause)
 }
 
-/// Returns what is beside a table under a name of its own: indexes, triggers, rules of uniqueness.
+/// Reads what belongs to a table under a name of its own: indexes, triggers, unique constraints.
 async fn beside(
     connection: &mut SqliteConnection,
     name: &str,
     made: &str,
     table: &mut Table,
 ) -> Result<(), sqlx::Error> {
-    // An index compares as its columns do unless it says otherwise, and they by bytes.
+    // By default an index compares as its columns do, and those compare bytes.
     let may_compare_otherwise = words(made).iter().any(|word| word == "COLLATE");
 
-    // An expression has no name.
+    // The name of an expression is null.
     let indexes = sqlx::query(
         "SELECT l.name, l.origin, l.\"unique\", l.partial, \
          (SELECT json_group_array(x.name) FROM pragma_index_info(l.name) AS x), \

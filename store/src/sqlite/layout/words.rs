@@ -1,4 +1,4 @@
-//! How SQLite speaks of tables.
+//! The statements of SQLite that create and change tables.
 
 use tidings_core::{Field, FieldKind, Schema, Value};
 
@@ -13,10 +13,10 @@ use crate::{
     sqlite::values::{column_type, literal},
 };
 
-/// The largest whole number up to which a floating-point number holds each.
+/// Up to this number, a floating-point number can hold every whole number.
 const EXACT: i64 = 1 << 53;
 
-/// The words of SQLite.
+/// SQLite's implementation of [`Words`].
 #[derive(Debug)]
 pub(super) struct Sqlite;
 
@@ -105,7 +105,7 @@ impl Words for Sqlite {
         Some((misfit(name, wanted, table)?, wanted))
     }
 
-    // Writers of the file wait for a migration in any case, and readers for none.
+    // Writers of the file wait for any migration, and readers for none.
     fn waits_for_index(&self, _: IndexIs) -> &'static str {
         ""
     }
@@ -143,7 +143,7 @@ impl Words for Sqlite {
                 let create = indexes.get(name).map(|it| it.sql.clone());
                 [drop].into_iter().chain(create).collect()
             }
-            // These make the table again.
+            // These rebuild the table.
             _ => Vec::new(),
         };
         let groups = findings.iter().flat_map(|finding| Group::of(finding, sql));
@@ -151,7 +151,7 @@ impl Words for Sqlite {
     }
 }
 
-/// Returns the condition of rows that hold in a column what its type would not take.
+/// Returns the condition of rows that hold a value in a column that its type would not accept.
 fn misfit(name: &str, wanted: &str, table: &Table) -> Option<String> {
     let held = match wanted {
         _ if table.strict => return None,
