@@ -1,22 +1,22 @@
-//! The log on SQLite: every change of a captured row, by whatever program, in the transaction that
-//! made it.
+//! The log on SQLite: every change of a captured row, by any program, in the transaction that made
+//! it.
 //!
-//! Triggers write it ([`Installer`]) in the SQLite of the program that writes, down to version
-//! 3.34. What they would miss is told by [`Installer::status`].
+//! Triggers write it ([`Installer`]), run by the SQLite of the program that writes, from version
+//! 3.34 on. [`Installer::status`] reports the writes that no trigger captures.
 //!
 //! # What is promised
 //!
-//! - A record is there exactly if its transaction committed.
+//! - A record exists exactly if its transaction committed.
 //! - No write of another program fails because of a trigger, short of a full disk.
-//! - A reader gets every record once in the order of ids, or a gap in place of what it cannot prove
-//!   to have got.
+//! - A reader gets every record once, in the order of ids, or a gap in place of records that it
+//!   cannot prove to have received.
 //!
-//! # What SQLite does not tell
+//! # What SQLite does not show
 //!
 //! A trigger cannot see where a transaction begins. A write of the store is one change of each row.
-//! So is another program's transaction of up to 1,000 records, where the write-ahead log still says
-//! where it began and ended when it is read. Any other that changes a row several times is that
-//! many changes, each with its true predecessor: two transactions are never taken for one.
+//! So is another program's transaction of up to 1,000 records, if the write-ahead log still shows
+//! its beginning and end when it is read. Any other transaction that changes a row several times is
+//! that many changes, each with its true predecessor. Two transactions are never taken for one.
 
 mod error;
 mod names;

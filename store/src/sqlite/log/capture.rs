@@ -1,8 +1,8 @@
 //! Puts the triggers of captured tables in place, and removes them.
 //!
-//! Installing is idempotent: what is as it should be is not touched. The triggers name the union of
-//! the fields that their installers have named; a field is taken away by a migration alone, while
-//! no node runs. Tables and triggers change in one transaction, or not at all.
+//! Installing is idempotent: it does not touch what is already in place. The triggers record the
+//! union of the fields that their installers named. Only a migration removes a field, while no node
+//! runs. Tables and triggers change in one transaction, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,18 +22,18 @@ use crate::{
     migration::Recorded,
 };
 
-/// What is captured of an entity, and on what.
+/// The table on which an entity is captured, and what is captured.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) schema: &'static Schema,
     pub(super) shape: Shape,
-    /// None if it was never captured.
+    /// `None` if no layout has these fields yet.
     layout: Option<i64>,
     fields: Vec<String>,
     keys: Vec<String>,
 }
 
-/// Installs in a transaction that holds the file, and that the caller rolls back on an error.
+/// Installs in a write transaction, which the caller rolls back on an error.
 pub(crate) async fn install_within(
     connection: &mut SqliteConnection,
     schemas: &[&'static Schema],
@@ -58,7 +58,7 @@ pub(crate) async fn install_within(
     }
 }
 
-/// Returns whether any program has installed triggers that are to record writes.
+/// Returns whether any program has installed triggers that record writes.
 pub(crate) async fn is_captured(connection: &mut SqliteConnection) -> Result<bool, SqliteLogError> {
     if version(connection).await?.is_none() {
         return Ok(false);
@@ -67,8 +67,8 @@ pub(crate) async fn is_captured(connection: &mut SqliteConnection) -> Result<boo
     Ok(any.fetch_one(connection).await?.try_get(0)?)
 }
 
-/// Removes the triggers of every entity, in a transaction that holds the file. The log and its
-/// epoch stay. Returns the tables that had triggers.
+/// Removes the triggers of every entity, in a write transaction. The log and its epoch stay.
+/// Returns the tables that had triggers.
 pub(super) async fn remove_within(
     connection: &mut SqliteConnection,
 ) -> Result<Vec<String>, SqliteLogError> {
@@ -88,15 +88,15 @@ pub(super) async fn remove_within(
         tables.insert(row.try_get::<String, _>(1)?);
     }
 
-    // Readers learn from the log too that they hear no more.
+    // The log, too, tells its readers that nothing is recorded any more.
     let told = "INSERT INTO tidings_log (kind, entity) SELECT 't', entity FROM tidings_captures; \
                 DELETE FROM tidings_captures";
     run(connection, told.to_owned()).await?;
     Ok(tables.into_iter().collect())
 }
 
-/// Returns what an entity's triggers should record; none, and a line for each reason, if its table
-/// cannot be captured.
+/// Returns what an entity's triggers should record. If its table cannot be captured, returns `None`
+/// and adds a line for each reason.
 async fn wanted(
     connection: &mut SqliteConnection,
     schema: &'static Schema,
@@ -152,7 +152,7 @@ async fn wanted(
     Ok(Some(Target::of(schema, shape, captured)))
 }
 
-/// Returns what is captured of an entity, as the log says; none if it is not.
+/// Returns what is captured of an entity, as stored in the log; `None` if it is not captured.
 pub(super) async fn captured(
     connection: &mut SqliteConnection,
     schema: &Schema,
@@ -173,7 +173,8 @@ pub(super) async fn captured(
 }
 
 impl Target {
-    /// Unites what was captured with what the schema names, as far as there are columns.
+    /// Combines the captured fields with those of the schema, as far as the table has their
+    /// columns.
     pub(super) fn of(
         schema: &'static Schema,
         shape: Shape,
@@ -193,7 +194,7 @@ impl Target {
         let all = schema.fields().iter().map(|field| field.name()).collect();
         let (wanted_fields, wanted_keys) = (union(&fields, all), union(&keys, key_fields(schema)));
 
-        // A layout is never changed: records refer to it by its number.
+        // A layout never changes, because records refer to it by its number.
         let same = wanted_fields == fields && wanted_keys == keys;
         Self {
             schema,
@@ -204,8 +205,8 @@ impl Target {
         }
     }
 
-    /// Returns the statements that make its triggers, by their names; none if no layout was made
-    /// yet.
+    /// Returns the statements that create its triggers, by the triggers' names; `None` if there is
+    /// no layout yet.
     pub(super) fn triggers(&self) -> Option<BTreeMap<String, String>> {
         let layout = self.layout?;
         let may_be_long = |name: &&String| {
@@ -238,7 +239,7 @@ impl Target {
     }
 }
 
-/// Makes what an entity needs, where it is not as it should be.
+/// Creates or replaces what an entity needs and what is missing or different.
 async fn capture(
     connection: &mut SqliteConnection,
     mut target: Target,
@@ -278,7 +279,7 @@ async fn capture(
         return Ok(());
     }
 
-    // What was written while a trigger was missing is in no record, and no note is of use any more.
+    // Writes that were made while a trigger was missing have no record, and notes are useless now.
     sqlx::query("UPDATE tidings_log SET kind = 'o' WHERE kind = 'n' AND entity = ?")
         .bind(entity)
         .execute(&mut *connection)
@@ -292,7 +293,7 @@ async fn capture(
     Ok(())
 }
 
-/// Returns the number of a layout; makes one if there is none.
+/// Returns the number of a layout; creates it if there is none.
 pub(super) async fn layout(
     connection: &mut SqliteConnection,
     entity: &str,
@@ -316,8 +317,8 @@ pub(super) async fn layout(
     Ok(row.try_get(0)?)
 }
 
-/// Makes or completes the side table of an entity. Its columns have no type, so that values stay as
-/// they are.
+/// Creates or completes the side table of an entity. Its columns have no type, so that values are
+/// not converted.
 pub(super) async fn side(
     connection: &mut SqliteConnection,
     entity: &str,

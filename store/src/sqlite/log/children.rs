@@ -1,5 +1,5 @@
-//! Rows that go with a changed parent: found when its record is applied, to any depth and in
-//! batches.
+//! The rows that are evicted with a changed parent: found when the parent's record is applied, to
+//! any depth and in batches.
 
 use std::collections::HashSet;
 

@@ -1,12 +1,12 @@
-//! [`Commits`]: which records are of one transaction of another program.
+//! [`Commits`]: which records belong to one transaction of another program.
 //!
-//! No trigger sees where a transaction begins or ends. The file's write-ahead log tells each commit
-//! and the last record that it holds, so that the records between two such numbers are of one. What
-//! is known is certain; of what is not, each record is told as a change by itself: of the first
-//! commit after the file began again, where it cannot be seen that none is missing between, of
-//! transactions of more than [`TOGETHER`] records, and of those that a look did not get to whose
-//! snapshot showed them. They stay so: a reader that has been told a part of one by itself would
-//! take the rest for told, too.
+//! No trigger sees where a transaction begins or ends. The file's write-ahead log shows each commit
+//! and its last record, so the records between two such numbers belong to one commit. What is known
+//! is certain. If a transaction is not known, each of its records is reported as a change of its
+//! own. That happens to the first commit after the file was restarted, if commits may be missing in
+//! between; to transactions of more than [`TOGETHER`] records; and to those in a snapshot whose
+//! scan did not reach them. They stay unknown: a reader that has received a part of one by itself
+//! would take the rest as received too.
 
 use std::{collections::BTreeMap, io, ops::RangeInclusive, path::Path};
 
@@ -14,71 +14,70 @@ use tidings_core::{Chain, log::Epoch};
 
 use super::wal::{Header, Sum, Wal};
 
-/// How many records of one transaction are put together: those of one row are looked for among
-/// all of them.
+/// The maximum number of records of a transaction that are combined: a search for the records of
+/// one row goes through all of them.
 const TOGETHER: u64 = 1_000;
-/// How many transactions are remembered.
+/// The maximum number of remembered transactions.
 const REMEMBERED: usize = 16_384;
-/// How many frames are gone through at a time.
+/// The maximum number of frames that one scan reads.
 const FRAMES: u64 = 16_384;
 
 /// The records of a transaction.
 type Records = RangeInclusive<u64>;
 
-/// The transactions that are known.
+/// The known transactions.
 #[derive(Debug, Default)]
 pub(super) struct Commits {
     epoch: Option<Epoch>,
-    /// The first record of each, by its last; none of a single record.
+    /// The first record of each, by its last; without those of a single record.
     first: BTreeMap<u64, u64>,
-    /// The newest record that a look was made for: what is not known by then was told record by
-    /// record, and stays so.
+    /// The newest record of the last scan's snapshot. Older transactions that are not known were
+    /// reported record by record, and stay unknown.
     shown: u64,
-    /// How far the write-ahead log was gone through.
+    /// How far the write-ahead log was scanned.
     reached: Option<Reached>,
 }
 
-/// Where the log says what its last record is.
+/// The page that holds the number of the log's last record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The version of the schema, by which the page may be another.
+    /// The version of the schema, with which the page may change.
     pub(super) schema: i64,
     pub(super) page: u32,
 }
 
-/// A frame that ends a commit; or one within a commit of more frames than are gone through at a
-/// time.
+/// A frame that ends a commit, or one within a commit of more frames than one scan reads.
 #[derive(Clone, Copy, Debug)]
 struct Reached {
     header: Header,
     place: Place,
     frame: u64,
     sum: Sum,
-    /// The last record of the last commit that ended, or of one before it, if that is known.
+    /// The last record of the last commit that ended with this frame or before it, if known.
     last: Option<u64>,
-    /// What the commit that has not ended has said of its last record.
+    /// The last record of the commit that has not ended, as far as its frames show.
     says: Option<u64>,
 }
 
 impl Commits {
-    /// Returns the last record of the transaction that a record is of; none if that is not known.
+    /// Returns the last record of a record's transaction; `None` if that is not known.
     pub(super) fn last_of(&self, record: u64) -> Option<u64> {
         let (last, first) = self.first.range(record..).next()?;
         (*first <= record).then_some(*last)
     }
 
-    /// Returns the records of the transaction whose last record this is.
+    /// Returns the records of the transaction that ends with this record.
     pub(super) fn ended_by(&self, last: u64) -> Option<Records> {
         self.first.get(&last).map(|first| *first..=last)
     }
 
-    /// Returns whether the next commit will be told from those before it.
+    /// Returns whether the beginning of the next commit is known.
     pub(super) fn is_following(&self) -> bool {
         self.reached.is_some_and(|reached| reached.last.is_some())
     }
 
-    /// Goes through what the write-ahead log holds that a snapshot shows, whose newest record is
-    /// `newest`. To be called while the snapshot is open.
+    /// Scans the part of the write-ahead log that a snapshot shows, whose newest record is
+    /// `newest`. Call it while the snapshot is open.
     pub(super) fn look(&mut self, path: &Path, epoch: Epoch, place: Place, newest: u64) {
         if self.epoch != Some(epoch) {
             *self = Self {
@@ -107,8 +106,8 @@ impl Commits {
     }
 }
 
-/// Goes on from where the last look ended, or from the beginning of the file. Returns how far it
-/// got, and the transactions of several records.
+/// Continues where the last scan ended, or at the beginning of the file. Returns how far it got,
+/// and the transactions of several records.
 fn walk(
     path: &Path,
     before: Option<Reached>,
@@ -129,7 +128,7 @@ fn walk(
         };
 
         if frame.page == place.page {
-            // One that does not fit is being written, and is of no snapshot yet.
+            // A frame that does not fit is being written, and belongs to no snapshot yet.
             let Some(number) = wal.sequence(number, &frame, sum)? else {
                 break;
             };
@@ -138,7 +137,8 @@ fn walk(
 
         sum = frame.sum;
         if !frame.ends_commit {
-            // The next look goes on within it, or this part would be gone through without end.
+            // The next scan continues within the commit, or it would read this part again and
+            // again.
             if number == end {
                 (reached.frame, reached.sum, reached.says) = (number, sum, says);
             }
@@ -159,12 +159,12 @@ fn walk(
         (reached.frame, reached.sum, reached.says) = (number, sum, None);
     }
 
-    // A file that began again meanwhile may have overwritten what was read.
+    // If the file was restarted in the meantime, it may have overwritten what was read.
     Ok(wal.is_unchanged()?.then_some((reached, found)))
 }
 
-/// Returns where to go on. What the last commit before it ended with is known if nothing can lie
-/// between the last look and there.
+/// Returns where to continue. The last record of the commit before it is known if nothing can lie
+/// between the last scan and there.
 fn start(wal: &mut Wal, before: Option<Reached>, place: Place) -> io::Result<Reached> {
     let header = wal.header;
     let beginning = |last| Reached {
@@ -185,8 +185,8 @@ fn start(wal: &mut Wal, before: Option<Reached>, place: Place) -> io::Result<Rea
         return Ok(if is_there { before } else { beginning(None) });
     }
 
-    // What the file held before it began again is there until it is overwritten: its last commit
-    // was the one that was seen last, if no frame of the same beginning follows it.
+    // After a restart, the file keeps its old frames until they are overwritten. The commit that
+    // was seen last was the last one before the restart if no frame with the same salts follows it.
     let next = wal.any_frame(before.frame + 1)?;
     let has_more = next.is_some_and(|next| next.is_of(&before.header));
     let is_overwritten = next.is_some_and(|next| next.is_of(&header));

@@ -46,34 +46,34 @@ use crate::{
 
 /// The log in a database file of SQLite.
 ///
-/// It reads over one connection, opened at the first call and again after an error.
+/// It reads over one connection, which is opened at the first call, and again after an error.
 pub(crate) struct SqliteLog {
     pub(super) settings: Settings,
-    /// None while a call holds it: a call that is dropped takes the connection along, whatever
-    /// state it was in.
+    /// `None` while a call uses it: if the call is dropped, so is the connection, in whatever state
+    /// it is.
     link: Mutex<Option<Link>>,
-    /// The store was closed.
+    /// Set once the store is closed.
     closed: AtomicBool,
     /// The newest record that was seen.
     witness: Witness,
     sights: Sights,
     nudge: Nudge,
-    /// Where transactions of other programs end. It outlives a connection.
+    /// The known transactions of other programs. It outlives a connection.
     commits: StdMutex<Commits>,
 }
 
-/// What a read has found.
+/// The result of a read.
 enum Found {
     Batch(Batch),
-    /// The log has lost what this reader has seen of it.
+    /// The log has lost a record that this reader has seen.
     Lost,
     Gap(GapReason),
 }
 
-/// What a read of the head has found.
+/// The result of a read of the head.
 enum Looked {
     At(Cursor, Prints, Option<String>),
-    /// The log of this epoch has lost what this reader has seen of it.
+    /// The log of this epoch has lost a record that this reader has seen.
     Lost(Epoch),
 }
 
@@ -91,7 +91,7 @@ impl SqliteLog {
         }
     }
 
-    /// Runs a call over the checked connection; one that fails is closed.
+    /// Runs a call over the checked connection. If the call fails, the connection is closed.
     pub(super) async fn over_link<T>(
         &self,
         call: impl AsyncFnOnce(&mut Link) -> Result<T, SqliteLogError>,
@@ -124,14 +124,14 @@ impl SqliteLog {
         }
     }
 
-    /// Refuses to open another connection, and lets go of the one that no one uses.
+    /// Refuses to open another connection, and closes the present one if no call uses it.
     pub(crate) fn release(&self) {
         self.closed.store(true, Ordering::SeqCst);
         let link = self.link.try_lock().ok().and_then(|mut link| link.take());
         drop(link); // with the lock released
     }
 
-    /// Returns what is known of the transactions of other programs.
+    /// Locks the known transactions of other programs.
     pub(super) fn commits(&self) -> MutexGuard<'_, Commits> {
         self.commits.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,7 +153,7 @@ impl SqliteLog {
     ) -> Result<Read, LogError> {
         let at = match *from.position() {
             Position::Numbered { last: number, id } => Step { number, id },
-            // Of an earlier version, which did not say what it had read there.
+            // A cursor of an earlier version, without the id of its last record.
             Position::Counted(_) => return Ok(Read::Gap(Gap::of_all(GapReason::Recreated))),
             Position::Snapshot(_) | Position::Page { .. } => {
                 return Err(SqliteLogError::malformed("a cursor of another kind of log").into());
@@ -182,15 +182,15 @@ impl SqliteLog {
         }
     }
 
-    /// Ends an epoch whose log has lost something: numbers are handed out again from here on, so
-    /// marks must not be taken for those of before.
+    /// Ends an epoch whose log has lost records: their numbers are assigned again from here on, and
+    /// marks with these numbers must not be taken for the lost ones.
     async fn begin_again(&self, over: Epoch) -> Result<(), LogError> {
         let link = Link::open(&self.settings, Ask::Lost(over.number)).await?;
         *self.link.lock().await = Some(link);
         Ok(())
     }
 
-    /// Returns what the last read has seen, if another one would see the same.
+    /// Returns an empty batch with the state of the last read, if a new read would see the same.
     fn unchanged(
         &self,
         link: &Link,
@@ -221,7 +221,7 @@ impl SqliteLog {
         }))
     }
 
-    /// Reads in a snapshot of its own.
+    /// Reads in a new snapshot.
     async fn read_snapshot(
         &self,
         link: &mut Link,
@@ -293,7 +293,8 @@ impl SqliteLog {
             Some(_) | None => newest,
         };
         let cursor = after(link.epoch, reached);
-        // Last, since a change is reported once: a read that failed after this would lose it.
+        // Last, because a change is reported only once: a read that failed after this would lose
+        // it.
         let way = (from, &cursor);
         let capture = self.sights.tell(member, way, asked, prints, &mut records);
 
@@ -384,7 +385,7 @@ impl SqliteLog {
     }
 }
 
-/// Returns the fault of a member's row that cannot be read.
+/// Returns the error for a member's row that cannot be read.
 pub(super) fn own_row_is_malformed() -> SqliteLogError {
     SqliteLogError::malformed("a member's row has another form")
 }
@@ -442,8 +443,8 @@ impl Log for SqliteLog {
     }
 
     fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {
-        // A connection of the store has no snapshot between two reads, and refuses a file that has
-        // taken the name of its own.
+        // The store's own connections can stay: they have no snapshot between two reads, and refuse
+        // a file that has replaced their own.
         Box::pin(async move {
             drop(self.link.lock().await.take());
             Ok(())

@@ -1,9 +1,9 @@
 //! The epoch of the log: when it ends, and how the next one begins.
 //!
-//! A crash of the machine may lose commits of programs that do not wait for the disk, and hand
-//! their numbers out again; a copied or restored file goes another way under the same name. The
-//! kernel's boot id tells of it, and the file's device and number. The newest record, which is
-//! never pruned, tells of a file whose content was put back in place.
+//! A crash of the machine may lose commits of programs that do not wait for the disk, and then
+//! their numbers are assigned again; a copied or restored file diverges under the same name. The
+//! kernel's boot id and the file's device and inode number detect this. The newest record, which is
+//! never pruned, detects a file whose content was restored in place.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use uuid::Uuid;
 use super::{error::SqliteLogError, pen::Pen, tables::version};
 use crate::sqlite::location::Identity;
 
-/// How long the beginning of an epoch waits for its turn and for other programs: less than a call
-/// to the log may take, which would cut the write off.
+/// How long the beginning of an epoch waits for its turn and for other programs: less than the
+/// limit of a call to the log, which would cut the write off.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Why an epoch is asked for.
+/// Why an epoch is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ask {
-    /// A connection was opened: the epoch goes on if its facts do.
+    /// A connection was opened: the epoch continues if its facts are unchanged.
     Open,
-    /// The log has lost what it held: the epoch of this number has ended whatever the facts.
+    /// The log has lost records: the epoch of this number has ended, regardless of the facts.
     Lost(u64),
 }
 
-/// Returns the facts that an epoch is made under.
+/// Returns the facts under which an epoch is begun.
 pub(super) fn facts(identity: Option<&Identity>) -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let number = identity.and_then(Identity::number);
@@ -35,7 +35,7 @@ pub(super) fn facts(identity: Option<&Identity>) -> String {
     format!("{} {device} {file}", boot.trim())
 }
 
-/// Returns the epoch that holds, and begins one if the last has ended.
+/// Returns the current epoch, and begins one if the last has ended.
 pub(super) async fn establish(
     connection: &mut SqliteConnection,
     pen: &Pen,
@@ -70,7 +70,7 @@ pub(super) async fn establish(
     .await
 }
 
-/// Returns the epoch, if it goes on.
+/// Returns the epoch, if it continues.
 async fn current(
     connection: &mut SqliteConnection,
     facts: &str,
@@ -91,7 +91,7 @@ async fn current(
     })
 }
 
-/// Reads an epoch as it is stored.
+/// Decodes a stored epoch.
 pub(super) fn epoch_of(number: i64, id: &str) -> Result<Epoch, SqliteLogError> {
     let malformed = |_| SqliteLogError::malformed("the id of an epoch is none");
     Ok(Epoch::new(

@@ -1,4 +1,4 @@
-//! [`SqliteLogError`]: what the log on SQLite can refuse or fail at.
+//! [`SqliteLogError`]: why a call to the log on SQLite failed.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::{
     sqlite::codes::{failed, is_busy},
 };
 
-/// Why a call to the log did nothing.
+/// Why a call to the log failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqliteLogError {
@@ -50,10 +50,10 @@ pub enum SqliteLogError {
         /// The name.
         path: PathBuf,
     },
-    /// The log is another one than the cursor's.
+    /// The log has begun another epoch than the cursor's.
     #[error("the log has begun another epoch")]
     EpochEnded,
-    /// A record of the log, or a value beside it, is not what this program writes.
+    /// A record of the log, or a value beside it, does not have the form that this program writes.
     #[error("the log is malformed: {what}")]
     Malformed {
         /// What is wrong.

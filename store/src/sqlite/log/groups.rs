@@ -1,4 +1,4 @@
-//! Which transaction a record is of, and all records of one row in it.
+//! Finds the transaction of a record, and all records of one row in a transaction.
 
 use std::time::Duration;
 
@@ -22,19 +22,19 @@ use crate::{
     sqlite::{location::Location, values::arguments},
 };
 
-/// How long a record that may be left out waits for its turn and for other programs.
+/// How long an optional record waits for its turn and for other programs.
 const SOON: Duration = Duration::from_secs(1);
 
 impl SqliteLog {
-    /// Returns the number that names a record's transaction: that of its last record if the
-    /// transaction is known, else what the record says.
+    /// Returns the number that names a record's transaction: its last record if the transaction is
+    /// known, else the record's own mark.
     pub(super) fn commit_of(&self, stored: &Stored) -> u64 {
         let commits = self.commits();
         commits.last_of(stored.id).unwrap_or(stored.mark)
     }
 
-    /// Names the transaction of each record by its last record, in the snapshot that they were read
-    /// in.
+    /// Returns the mark of each record's transaction, which is its last record, in the snapshot of
+    /// the records.
     pub(super) async fn marks_of(
         &self,
         link: &mut Link,
@@ -55,7 +55,7 @@ impl SqliteLog {
         Ok(marks)
     }
 
-    /// Learns which commits a snapshot shows, while it is open.
+    /// Scans for the commits of a snapshot, while it is open.
     pub(super) async fn look_at_commits(
         &self,
         link: &mut Link,
@@ -78,10 +78,10 @@ impl SqliteLog {
         Ok(())
     }
 
-    /// Learns at the head which record the last commit ended with. Where the write-ahead log does
-    /// not say, it writes an empty record, behind which the next commit begins. If that cannot be
-    /// written it is left out, since readers can do without: a file that another program holds, or
-    /// that has no room, is read all the same.
+    /// Finds the last record of the last commit, for a read of the head. If the write-ahead log
+    /// does not show it, writes an empty record, after which the next commit begins. If that cannot
+    /// be written, because another program holds the file or the disk is full, it is left out:
+    /// readers can do without it.
     pub(super) async fn follow_commits(&self) -> Result<(), LogError> {
         self.over_link(async |link| {
             begin(&mut link.connection).await?;
@@ -137,7 +137,7 @@ impl SqliteLog {
             let bound = arguments(named.into_iter().chain(key::parameters(schema, key)))?;
             begin(&mut link.connection).await?;
 
-            // A log that was put back may have given the number to another commit.
+            // A restored log may have assigned the number to another commit.
             let there = match mark.id() {
                 Some(_) => read::id_at(&mut link.connection, mark.number()).await?,
                 None => None,

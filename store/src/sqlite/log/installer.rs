@@ -1,4 +1,4 @@
-//! [`Installer`]: capture from outside a node, as a command does it.
+//! [`Installer`]: manages capture from outside a node, as a command does.
 
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ use crate::{
     },
 };
 
-/// How long the file may be held by another program.
+/// How long to wait for another program that holds the file.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A connection that installs, removes and looks after capture.
+/// A connection that installs, removes and checks capture.
 #[derive(Debug)]
 pub struct Installer {
     connection: SqliteConnection,
@@ -34,11 +34,11 @@ pub struct Installer {
 }
 
 impl Installer {
-    /// Opens a database file by its URL, `sqlite://PATH`. The file must be there.
+    /// Opens a database file by its URL, `sqlite://PATH`. The file must exist.
     ///
     /// # Errors
     ///
-    /// The URL names no file, or one that is no database ([`SqliteLogError::Open`]), or another
+    /// The URL names no file, or the file is not a database ([`SqliteLogError::Open`]), or another
     /// program holds it ([`SqliteLogError::Busy`]).
     pub async fn open(url: &str) -> Result<Self, SqliteLogError> {
         let refused = |error: Error| SqliteLogError::Open {
@@ -83,8 +83,8 @@ impl Installer {
     ///
     /// # Errors
     ///
-    /// A table is missing, lacks a column or cannot be captured (all of it is told at once), or
-    /// another program holds the file. Nothing was changed then.
+    /// A table is missing, lacks a column or cannot be captured (all such faults are reported at
+    /// once), or another program holds the file. Then nothing was changed.
     pub async fn install(
         &mut self,
         schemas: &[&'static Schema],
@@ -100,7 +100,7 @@ impl Installer {
     ///
     /// # Errors
     ///
-    /// See [`SqliteLogError`]. Nothing was changed then.
+    /// See [`SqliteLogError`]. Then nothing was changed.
     pub async fn remove(&mut self) -> Result<Vec<String>, SqliteLogError> {
         let _alone =
             Lock::take(&self.path, Sharing::Alone).map_err(|_| SqliteLogError::Refused {
@@ -112,12 +112,11 @@ impl Installer {
         self.end(removed).await
     }
 
-    /// Reports what is captured and what would be missed.
+    /// Reports which writes are captured and which are not.
     ///
     /// # Errors
     ///
-    /// See [`SqliteLogError`]; a table or a log that is not there is part of the answer and no
-    /// error.
+    /// See [`SqliteLogError`]. A missing table or log is part of the answer and not an error.
     pub async fn status(&mut self, schemas: &[&'static Schema]) -> Result<Status, SqliteLogError> {
         status::status(&mut self.connection, schemas).await
     }

@@ -1,8 +1,8 @@
-//! [`Key`]: how the primary key of a row is written in the log and compared, as SQL.
+//! [`Key`]: the SQL that writes the primary key of a row to the log, and compares it.
 //!
-//! A key of one field is its value as it is. One of several is a text: the bytes of each part in
-//! hexadecimal with a full stop between them, so that different keys never have the same text, and
-//! nothing that a part may hold makes it fail. Readers take the parts from the recorded fields.
+//! A key of one field is its value. A key of several fields is a text: the bytes of each part in
+//! hexadecimal, separated by full stops. So different keys never have the same text, and no value
+//! of a part can make it fail. Readers take the parts from the recorded fields.
 
 use tidings_core::{PrimaryKey, Schema};
 
@@ -53,8 +53,7 @@ impl<'a> Key<'a> {
         }
     }
 
-    /// Returns the condition that a row has the key that a record's side table holds as its old
-    /// one.
+    /// Returns the condition that a row has the old key in a record's side table.
     pub(super) fn same_as_old(&self, row: &str, side: &str) -> String {
         let equal = self.0.iter().map(|name| {
             let old = identifier(&format!("old_{name}"));
@@ -72,7 +71,7 @@ impl<'a> Key<'a> {
     }
 }
 
-/// Returns the key of which these are the parts, as the log holds it.
+/// Returns the key with these parts, as the log holds it.
 pub(super) fn written(parts: impl IntoIterator<Item = String>) -> String {
     let parts: Vec<_> = parts.into_iter().collect();
     match &parts[..] {

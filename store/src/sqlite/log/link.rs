@@ -1,8 +1,6 @@
-//! [`Link`]: the connection that the log is read over, which was checked against the epoch before
-//! it was used.
+//! [`Link`]: the connection over which the log is read. Its epoch is checked before the first use.
 //!
-//! `data_version` is a connection's own: this one never writes, so that each commit by any other
-//! moves it.
+//! `data_version` is specific to a connection. This one never writes, so every commit changes it.
 
 use std::sync::Arc;
 
@@ -18,21 +16,22 @@ use super::{
     settings::Settings,
 };
 
-/// A checked connection, and what was learnt over it.
+/// A checked connection, and what was read over it.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) connection: SqliteConnection,
     pub(super) epoch: Epoch,
     pub(super) lexicon: Lexicon,
-    /// What the last read that had all has seen.
+    /// The last read that reached the end of the log.
     pub(super) last: Option<Last>,
-    /// The schema at the last time that capture was looked at.
+    /// The version of the schema when capture was last checked.
     pub(super) schema: Option<i64>,
-    /// Where the log says what its last record is, as far as it was looked for.
+    /// The page that holds the number of the log's last record, if it was looked up.
     pub(super) place: Option<Place>,
 }
 
-/// A read after which nothing was left. While `data_version` stays, another one would see the same.
+/// A read that reached the end of the log. While `data_version` stays the same, a new read would
+/// see the same.
 #[derive(Debug)]
 pub(super) struct Last {
     pub(super) version: i64,
@@ -42,7 +41,7 @@ pub(super) struct Last {
 }
 
 impl Link {
-    /// Opens a connection, and learns the epoch; begins one if the last has ended.
+    /// Opens a connection, and reads the epoch; begins one if the last has ended.
     pub(super) async fn open(settings: &Settings, ask: Ask) -> Result<Self, SqliteLogError> {
         let mut connection = settings.location.connect_reader().await?;
         let facts = facts(settings.identity.as_ref());

@@ -1,8 +1,8 @@
 //! [`SqliteMembers`]: the members of a cluster, as rows beside the log.
 //!
-//! A process that is a member holds `NAME.lock` for as long as its store is open; members share it,
-//! and a store that does not share the file takes it for itself. So whatever rows a process that
-//! died has left, no store that is alone and no member use the file at once.
+//! A member holds `NAME.lock` for as long as its store is open. Members share the lock, and a store
+//! that does not share the file takes it exclusively. So a member and a store that is alone never
+//! use the file at the same time, regardless of rows that dead processes have left.
 
 use std::{fmt, time::Duration};
 
@@ -28,7 +28,8 @@ use crate::{
 /// The members' table of a database file.
 pub(crate) struct SqliteMembers {
     settings: Settings,
-    /// What reads. None while a call holds it: a call that is dropped takes the connection along.
+    /// The connection that reads. `None` while a call uses it: if the call is dropped, so is the
+    /// connection.
     reader: Mutex<Option<SqliteConnection>>,
     nudge: Nudge,
 }
@@ -62,7 +63,7 @@ impl SqliteMembers {
         .await
     }
 
-    /// Runs a call that writes, in a transaction, and hastens the others.
+    /// Runs a call that writes, in a transaction, and wakes the other stores.
     async fn write<T>(
         &self,
         call: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, SqliteLogError>,
@@ -73,7 +74,7 @@ impl SqliteMembers {
         Ok(written)
     }
 
-    /// Changes the row of one incarnation. Returns how many rows that were.
+    /// Changes the row of one incarnation. Returns the number of changed rows.
     async fn change(&self, sql: &'static str, member: &MemberId) -> Result<u64, LogError> {
         let (node, incarnation) = key_of(member);
         self.write(async |connection| {
@@ -123,12 +124,12 @@ fn member_of(row: &SqliteRow) -> Result<MemberRow, SqliteLogError> {
     let facts: Option<String> = row.try_get("facts")?;
     let facts = facts.and_then(|facts| MemberFacts::of_text(&facts, id.start));
 
-    // An older program leaves what an earlier one has said of its reports.
+    // An older program does not overwrite what a newer one has stored about its reports.
     let last = facts.as_ref().map(|_| last_of(row)).transpose()?.flatten();
     Ok(MemberRow {
         id,
         bound: bound.map(|bound| Duration::from_millis(bound.cast_unsigned())),
-        // A report of another version says nothing: the member counts as silent.
+        // A report in the form of another version is ignored: the member counts as silent.
         reported: reported.and_then(|cursor| cursor.parse().ok()),
         answered: demand_of(row, "answered")?,
         marked: row.try_get("marked")?,
@@ -151,7 +152,7 @@ impl Members for SqliteMembers {
             let facts = join.facts.map(|facts| facts.to_text(join.start));
             let bound = bound.map(|it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX));
             let joined = self.write(async |connection| {
-                // Numbers that are never given twice, whatever rows go.
+                // These numbers are never assigned twice, regardless of deleted rows.
                 let next = sqlx::query("INSERT INTO tidings_incarnations DEFAULT VALUES");
                 let next = next.execute(&mut *connection).await?.last_insert_rowid();
                 sqlx::query("DELETE FROM tidings_incarnations WHERE id < ?")
@@ -159,7 +160,7 @@ impl Members for SqliteMembers {
                     .execute(&mut *connection)
                     .await?;
 
-                // A row of a later start is left as it is, unless this is a start's first join.
+                // A row of a later start stays unchanged, unless this is the first join of a start.
                 let row = sqlx::query(
                     "INSERT INTO tidings_members (node, start, incarnation, bound_ms, facts) VALUES (?1, ?2, ?3, ?4, ?6) \
                      ON CONFLICT (node) DO UPDATE SET start = excluded.start, incarnation = excluded.incarnation, \

@@ -1,25 +1,25 @@
 //! Quotes names and texts for statements.
 
-/// The table of the log, by which SQLite notes the last number that it gave out.
+/// The name of the log's table, under which SQLite stores the last number that it assigned.
 pub(super) const SEQUENCE_OF_LOG: &str = "tidings_log";
 
-/// Writes a name as an identifier, quoted.
+/// Returns a name as a quoted identifier.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Writes text as a literal.
+/// Returns text as a literal.
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Returns the table that holds the values of an entity's records, quoted. No entity's name has a
-/// colon.
+/// Returns the quoted name of the table that holds the values of an entity's records. No name of an
+/// entity contains a colon.
 pub(super) fn side_table(entity: &str) -> String {
     identifier(&format!("tidings_log:{entity}"))
 }
 
-/// Names as one text, and back.
+/// Joins names to one text; [`split`] reverses it.
 pub(super) fn joined(names: &[String]) -> String {
     names.join(",")
 }

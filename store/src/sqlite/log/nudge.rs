@@ -1,12 +1,13 @@
-//! The nudge file, `NAME.nudge`: other stores of the file hear by it of a commit before they poll.
+//! The nudge file, `NAME.nudge`, which notifies other stores of the file of a commit before they
+//! poll.
 //!
-//! It grows by a byte with each commit of a store, and the kernel tells its listeners so (inotify).
-//! Where the kernel does not, as on other systems or once a user's share of watches is used up,
-//! they look at it every few milliseconds, which costs one look-up in the system's cache of names.
-//! It goes by its name: a file that was removed or replaced is given up by all, for the next one.
-//! It holds nothing. What it misses costs time and nothing else.
+//! Each commit of a store appends a byte, and the kernel notifies the listeners (inotify). If the
+//! kernel does not, as on other systems or once a user's limit of watches is reached, they check
+//! the file every few milliseconds, which costs one lookup in the system's cache of names. The file
+//! is found by its name: if it was removed or replaced, all stores switch to the new one. It holds
+//! no data. A lost nudge costs only time.
 
-// The kernel's word that a file was changed. Must not know what the file is for.
+// Notifications of the kernel that a file was changed. Must not know the file's purpose.
 #[cfg_attr(not(target_os = "linux"), path = "nudge/no_watch.rs")]
 mod watch;
 
@@ -29,23 +30,23 @@ use tidings_core::{
 use self::watch::Watch;
 use crate::sqlite::location::{Location, beside, for_owner_alone, number};
 
-/// How often the file is looked at where the kernel does not tell.
+/// How often the file is checked if the kernel does not notify.
 const EVERY: Duration = Duration::from_millis(5);
-/// How long the file may become before it is emptied.
+/// The length at which the file is emptied.
 const LONGEST: u64 = 1 << 20;
 
 /// Gives nudges, and listens for those of others.
 #[derive(Debug)]
 pub(super) struct Nudge {
     path: Option<PathBuf>,
-    /// Opened at the first nudge, and again once its name is that of another file, or of none.
+    /// Opened at the first nudge, and again if its name belongs to another file, or to none.
     file: Mutex<Option<Opened>>,
-    /// How many bytes were added by this one, which its own listeners need not hear of.
+    /// How many bytes this store has appended: its own listeners ignore them.
     given: Arc<AtomicU64>,
     clock: Arc<dyn Clock>,
 }
 
-/// The nudge file, as its name had it.
+/// The nudge file that had the name when it was opened.
 #[derive(Debug)]
 struct Opened {
     file: File,
@@ -61,7 +62,7 @@ impl Opened {
 }
 
 impl Nudge {
-    /// Makes the nudge of a database.
+    /// Returns the nudge of a database.
     pub(super) fn beside(location: &Location, clock: &Arc<dyn Clock>) -> Self {
         let path = match location {
             Location::File(path) => Some(beside(path, "nudge")),
@@ -75,14 +76,14 @@ impl Nudge {
         }
     }
 
-    /// Tells other stores that there is something to read. Never waits for them.
+    /// Notifies other stores that there is something to read. Never waits for them.
     pub(super) fn give(&self) {
         let Some(path) = &self.path else {
             return;
         };
         let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
 
-        // By its name, as listeners find it: one that has lost its name has none.
+        // By its name, as listeners find it: no listener has a file that lost its name.
         let there = path.metadata().ok();
         let is_there = |opened: &Opened| {
             let there = there.as_ref();
@@ -94,8 +95,9 @@ impl Nudge {
 
         if let Some(Opened { file, .. }) = slot.as_mut() {
             let long = there.is_some_and(|there| there.len() >= LONGEST);
-            // Before the byte: a listener that looks in between hears of a foreign one a moment
-            // later, with this one. The other way round it would take this one for foreign.
+            // Before the byte is written: a listener that checks in between may notice a foreign
+            // byte a moment later, with this one. In the other order it would take this byte for a
+            // foreign one.
             self.given.fetch_add(1, Ordering::SeqCst);
             if (long && file.set_len(0).is_err()) || file.write_all(b".").is_err() {
                 self.given.fetch_sub(1, Ordering::SeqCst);
@@ -127,21 +129,21 @@ impl Nudge {
     }
 }
 
-/// What the nudge file was like at a look.
+/// The state of the nudge file at a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     length: u64,
     given: u64,
-    /// Which file it is, where that can be told.
+    /// Which file it is, if the system has such a number.
     number: Option<(u64, u64)>,
 }
 
-/// Looks at the length of the nudge file, when the kernel says that it was changed.
+/// Checks the length of the nudge file when the kernel reports a change.
 #[derive(Debug)]
 struct Listener {
     path: Option<PathBuf>,
     clock: Arc<dyn Clock>,
-    /// None where the kernel does not tell.
+    /// `None` if the kernel does not notify.
     watch: Option<Watch>,
     given: Arc<AtomicU64>,
     seen: Option<Seen>,
@@ -159,7 +161,7 @@ impl Listener {
         })
     }
 
-    /// Waits until there may be something to see.
+    /// Waits until the file may have changed.
     async fn changed(&mut self) {
         let told = match &mut self.watch {
             Some(watch) => watch.told().await,
@@ -170,12 +172,12 @@ impl Listener {
         };
 
         if told.is_none() {
-            // The file is another one, or none: it is looked for by its name.
+            // The file was replaced or removed: look it up by its name.
             self.watch = None;
         }
     }
 
-    /// Watches the file that has the name now, if it is not the one of before.
+    /// Watches the file that has the name now, if it is another one than before.
     fn follow(&mut self, before: Option<Seen>, now: Option<Seen>) {
         let number = |seen: Option<Seen>| seen.map(|seen| seen.number);
         if number(before) != number(now) {
@@ -195,7 +197,7 @@ impl Seen {
             return true;
         }
         let own = self.given.wrapping_sub(earlier.given);
-        // One that was emptied may have had anything added.
+        // If it was emptied, any number of bytes may have been appended.
         self.length.checked_sub(earlier.length) != Some(own)
     }
 }
@@ -244,7 +246,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn the_kernel_tells_of_the_nudges_of_others_without_a_look_by_the_clock() {
-        // A clock that stands still: a look that waits for it is never made.
+        // The clock stands still, so a check that waits for it is never made.
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
         let (_directory, [one, other]) = nudges(&clock);
         let mut listener = one.listen();
@@ -260,7 +262,7 @@ mod tests {
     async fn the_kernel_tells_on_once_the_file_s_attributes_were_changed() {
         use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
 
-        // A clock that stands still: a look that waits for it is never made.
+        // The clock stands still, so a check that waits for it is never made.
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
         let (directory, [one, other]) = nudges(&clock);
         let mut listener = one.listen();

@@ -55,7 +55,7 @@ async fn record(
     let entity = schema.name();
     let names = schema.fields().iter().map(|field| field.name().to_owned());
     let names: Vec<String> = names.collect();
-    // All of them are its keys: a row is recorded whole, however long it is.
+    // All fields count as keys, so that a row is recorded whole, however long it is.
     let layout = layout(connection, entity, &names, &names).await?;
     side(connection, entity, &names).await?;
 

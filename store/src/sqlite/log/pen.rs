@@ -1,4 +1,4 @@
-//! [`Pen`]: how the log itself writes, in turn with the store's writes.
+//! [`Pen`]: writes to the log itself, in turn with the store's writes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     sqlite::connection::{HELD, Writer},
 };
 
-/// The store's only writer, for what is written to the log beside the changes of rows.
+/// The store's only writer, for writes to the log other than the changes of rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Pen {
     writer: Arc<Mutex<Writer>>,
@@ -29,7 +29,7 @@ impl Pen {
 
     /// Runs a call in a transaction of its own.
     ///
-    /// Not cancel safe: a transaction that is being begun is open until the next write.
+    /// Not cancel safe: a transaction that is being begun stays open until the next write.
     pub(super) async fn write<T>(
         &self,
         call: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, SqliteLogError>,
@@ -37,7 +37,7 @@ impl Pen {
         self.write_within(self.patience, call).await
     }
 
-    /// Does the same for a call that is not to wait for as long as others.
+    /// Does the same with a shorter time limit.
     pub(super) async fn write_within<T>(
         &self,
         patience: Duration,

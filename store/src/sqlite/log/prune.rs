@@ -1,8 +1,8 @@
 //! Pruning: the log keeps records for the retention, counted by the host's clock.
 //!
-//! The number of the newest record is noted now and then; what goes is what had been written when a
-//! note was made that is older than the retention. The newest record always stays: it tells a file
-//! that was put back from one that only stood still.
+//! The number of the newest record is noted now and then. Records are removed that existed when a
+//! note was made that is older than the retention. The newest record always stays: it distinguishes
+//! a restored file from one that has not changed.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::{error::SqliteLogError, names::identifier, settings::Settings};
 
-/// How many records one transaction removes: other writes wait for it.
+/// How many records one transaction removes, since other writes wait for it.
 const CHUNK: i64 = 1_000;
 
-/// Notes the newest record, and removes what no reader may ask for any more. Returns how many
-/// records were removed.
+/// Notes the newest record, and removes records that no reader may ask for any more. Returns how
+/// many were removed.
 pub(super) async fn prune(settings: &Settings, retention: Duration) -> Result<u64, SqliteLogError> {
     let now = settings.clock.wall().as_unix();
     let age = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
@@ -37,7 +37,7 @@ pub(super) async fn prune(settings: &Settings, retention: Duration) -> Result<u6
     }
 }
 
-/// Notes the newest record, unless it was noted before, and returns the last one to remove.
+/// Notes the newest record, unless it was noted before. Returns the last record to remove.
 async fn note(
     connection: &mut SqliteConnection,
     now: i64,
@@ -59,7 +59,7 @@ async fn note(
             .await?
             .try_get(0)?;
 
-    // Older notes say nothing that this one does not.
+    // Older notes are not needed any more.
     sqlx::query("DELETE FROM tidings_horizons WHERE last < ?")
         .bind(horizon)
         .execute(connection)
@@ -67,7 +67,7 @@ async fn note(
     Ok(horizon)
 }
 
-/// Removes one chunk, and says what is not to be asked for in the same transaction.
+/// Removes one chunk, and in the same transaction stores the bound below which readers get a gap.
 async fn remove(connection: &mut SqliteConnection, horizon: i64) -> Result<u64, SqliteLogError> {
     let last: Option<i64> = sqlx::query(
         "SELECT max(id) FROM (SELECT id FROM tidings_log \

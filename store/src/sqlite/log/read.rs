@@ -1,5 +1,5 @@
-//! Reading records beyond a number, and beside them, in the same snapshot, all that the proof
-//! needs.
+//! Reads records beyond a number, and in the same snapshot everything that is needed to prove that
+//! none is missing.
 
 use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::logs::prints::Prints;
 
-/// How long the texts of a page's records may be in all before it is cut short.
+/// The maximum total length of the texts of a page's records, after which the rest is cut off.
 const PAGE_SIZE: i64 = 8 << 20;
 
-/// What a snapshot says beside the records.
+/// What a snapshot shows besides the records.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     pub(super) epoch: Option<Epoch>,
@@ -29,7 +29,7 @@ pub(super) struct Head {
     pub(super) pruned: u64,
     /// The newest record.
     pub(super) newest: u64,
-    /// The row of the member that asked; none if there is none, or no member asked.
+    /// The row of the member that reads; `None` if it has no row, or no member reads.
     pub(super) own: Option<String>,
 }
 
@@ -37,11 +37,11 @@ pub(super) struct Head {
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) records: Vec<Stored>,
-    /// There are more records behind the last.
+    /// Whether there are more records after the last.
     pub(super) cut: bool,
 }
 
-/// Begins a snapshot; to be ended by [`end`]. A link on which a call fails is closed, and its
+/// Begins a snapshot, which [`end`] ends. If a call over a link fails, the link is closed, and its
 /// snapshot with it.
 pub(super) async fn begin(connection: &mut SqliteConnection) -> Result<(), SqliteLogError> {
     super::tables::run(connection, "BEGIN".to_owned()).await
@@ -51,13 +51,13 @@ pub(super) async fn end(connection: &mut SqliteConnection) -> Result<(), SqliteL
     super::tables::run(connection, "COMMIT".to_owned()).await
 }
 
-/// Reads a number that each commit of another connection changes.
+/// Reads a number that every commit of another connection changes.
 pub(super) async fn data_version(connection: &mut SqliteConnection) -> Result<i64, SqliteLogError> {
     let row = sqlx::query("PRAGMA data_version").fetch_one(connection);
     Ok(row.await?.try_get(0)?)
 }
 
-/// Reads what a reader is told beside the records.
+/// Reads what a reader gets besides the records.
 pub(super) async fn head(
     connection: &mut SqliteConnection,
     member: Option<&MemberId>,
@@ -89,7 +89,7 @@ pub(super) async fn head(
     })
 }
 
-/// Reads a number that each change of the schema changes.
+/// Reads a number that every change of the schema changes.
 pub(super) async fn schema_version(
     connection: &mut SqliteConnection,
 ) -> Result<i64, SqliteLogError> {
@@ -97,7 +97,7 @@ pub(super) async fn schema_version(
     Ok(row.await?.try_get(0)?)
 }
 
-/// Checks capture again if the schema has changed since the last time.
+/// Checks capture if the schema has changed since the last check.
 pub(super) async fn prints(
     connection: &mut SqliteConnection,
     schemas: &[&'static Schema],
@@ -112,7 +112,7 @@ pub(super) async fn prints(
     Ok(Some(prints))
 }
 
-/// Finds the page that says what the log's last record is, in a schema of this version.
+/// Finds the page that holds the number of the log's last record, in a schema of this version.
 pub(super) async fn place(
     connection: &mut SqliteConnection,
     schema: i64,
@@ -125,7 +125,7 @@ pub(super) async fn place(
     Ok(page.map(|page| Place { schema, page }))
 }
 
-/// Reads the id that a record has by chance; `None` if the record is not there.
+/// Reads the random id of a record; `None` if the record does not exist.
 pub(super) async fn id_at(
     connection: &mut SqliteConnection,
     id: u64,
@@ -157,7 +157,7 @@ pub(super) async fn page(
     let mut size: i64 = 0;
 
     while let Some(row) = rows.try_next().await? {
-        // One more was asked for than a page holds; it comes again.
+        // The statement asks for one more than a page holds; it is read again later.
         if page.records.len() >= limit || size > PAGE_SIZE {
             page.cut = true;
             break;

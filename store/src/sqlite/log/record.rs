@@ -1,4 +1,4 @@
-//! Turns stored records into what readers are told.
+//! Decodes stored records.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,13 +25,13 @@ use crate::{
     sqlite::values::value_at,
 };
 
-/// The columns of a record, in the order in which [`Stored::read`] takes them.
+/// The columns of a record, in the order in which [`Stored::read`] reads them.
 pub(super) const COLUMNS: &str = "l.id, l.kind, l.entity, l.layout, l.key, l.size, l.mark, \
      l.origin, l.silent, l.body, l.nonce, \
      CASE WHEN l.mark <> l.id THEN (SELECT m.nonce FROM tidings_log AS m WHERE m.id = l.mark) \
      ELSE l.nonce END";
 
-/// Returns the id that a record has by its random number. One without such a number was written by
+/// Returns the id of a record from its random number. A record without a number was written by
 /// hand.
 pub(super) fn id_of(nonce: Option<i64>) -> Uuid {
     Uuid::from_u128(nonce.map_or(0, |nonce| u128::from(nonce.cast_unsigned())))
@@ -41,11 +41,11 @@ pub(super) fn id_of(nonce: Option<i64>) -> Uuid {
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) id: u64,
-    /// What it carries by chance.
+    /// Its random number.
     pub(super) nonce: Option<i64>,
-    /// The last record of its transaction, where that is known; else itself.
+    /// The last record of its transaction, if that is known; else the record itself.
     pub(super) mark: u64,
-    /// What that one carries by chance.
+    /// The random number of that record.
     pub(super) of_mark: Option<i64>,
     pub(super) size: i64,
     kind: String,
@@ -54,25 +54,25 @@ pub(super) struct Stored {
     origin: Option<String>,
     announce: Announce,
     body: Option<String>,
-    /// For the key, whose kind the entity says.
+    /// The row itself, for the key, whose kind depends on the entity.
     row: SqliteRow,
 }
 
-/// Which fields the records of a layout hold.
+/// The fields that the records of a layout hold.
 #[derive(Clone, Debug)]
 struct Layout {
     fields: Vec<String>,
     keys: Vec<String>,
 }
 
-/// The entities that the log is read for, and the layouts that were met.
+/// The entities whose changes are read, and the layouts that were read so far.
 #[derive(Debug, Default)]
 pub(super) struct Lexicon {
     entities: HashMap<&'static str, Known>,
     layouts: HashMap<i64, Layout>,
 }
 
-/// The values of records, by their ids: before and after.
+/// The values of records before and after the change, by the records' ids.
 #[derive(Debug, Default)]
 pub(super) struct Images(HashMap<u64, Option<(Fields, Fields)>>);
 
@@ -129,13 +129,13 @@ impl Lexicon {
         self.entities.get(entity).map(|known| known.schema)
     }
 
-    /// Reads the values of records, and the layouts that they name and that were not met before.
+    /// Reads the values of records, and their layouts that are not known yet.
     pub(super) async fn images(
         &mut self,
         connection: &mut SqliteConnection,
         records: &[Stored],
     ) -> Result<Images, SqliteLogError> {
-        // By entity and layout: the ids, of which the lowest and the highest bound the search.
+        // The ids by entity and layout; the lowest and the highest bound the search.
         let mut wanted: BTreeMap<(&str, i64), BTreeSet<u64>> = BTreeMap::new();
         for record in records {
             if let Some(layout) = record.layout
@@ -187,8 +187,8 @@ impl Lexicon {
         Ok(Some(layout))
     }
 
-    /// Returns what a record says; none if it is of an entity that this reader does not know, or
-    /// says nothing.
+    /// Returns the content of a record; `None` if this reader does not know the entity, or the
+    /// record is empty.
     pub(super) fn body(&self, record: &Stored, images: &mut Images) -> Option<Body> {
         if record.kind == "i" {
             let texts: Option<Vec<String>> = record
@@ -210,7 +210,7 @@ impl Lexicon {
             "c" => (Operation::Create, record.announce),
             "u" => (Operation::Update, record.announce),
             "d" => (Operation::Delete, record.announce),
-            // A row that was perhaps replaced: it is evicted, and no handler hears of it.
+            // The row may have been replaced: it is evicted, but no handler runs.
             "n" | "o" => (Operation::Delete, Announce::Silent),
             "t" => return Some(Body::Entity(Arc::clone(&known.name))),
             _ => return Some(unreadable(known)),
@@ -242,8 +242,8 @@ impl Lexicon {
     }
 }
 
-/// Returns the primary key that a record names: that of one field by itself, the parts of several
-/// by their fields.
+/// Returns the primary key of a record: a key of one field is stored as such; the parts of a longer
+/// key are fields of the images.
 fn key_of(
     schema: &Schema,
     record: &Stored,
@@ -321,7 +321,7 @@ impl Images {
     }
 }
 
-/// Returns the values of one row; none if one of them is not what its kind says.
+/// Returns the values of one row; `None` if one is not a value of its field's kind.
 fn image(
     known: &Known,
     fields: &[(usize, bool)],

@@ -1,4 +1,4 @@
-//! [`Settings`]: what a log is opened with.
+//! [`Settings`]: the settings with which a log is opened.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use tidings_core::{Schema, clock::Clock};
 use super::pen::Pen;
 use crate::sqlite::location::{Identity, Location};
 
-/// What a log is opened with.
+/// The settings with which a log is opened.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) location: Location,
-    /// The file that was opened under that name.
+    /// The file that was opened there.
     pub(crate) identity: Option<Identity>,
     pub(crate) pen: Pen,
     /// The entities whose changes are read, and whose tables must be captured.

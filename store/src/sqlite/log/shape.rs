@@ -1,4 +1,4 @@
-//! [`Shape`]: a table as its triggers have to know it.
+//! [`Shape`]: what the triggers of a table have to know about it.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use super::{
     words::{condition_of, default_of},
 };
 
-/// A table as it is.
+/// An existing table.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
-    /// Its columns, each with the default that takes the place of an absent value under `REPLACE`.
+    /// Its columns, each with the default that replaces an absent value under `REPLACE`.
     pub(super) columns: BTreeMap<String, Option<String>>,
-    /// What no two rows may share, each as a condition between a row `t` and `NEW`.
+    /// Its unique constraints, each as the condition that a row `t` conflicts with `NEW`.
     conflicts: Vec<String>,
-    /// The columns that are unique together, of each of its indexes.
+    /// The columns of each unique index.
     unique: Vec<Vec<String>>,
-    /// Unique indexes over expressions, which triggers cannot follow.
+    /// Unique indexes over expressions, which triggers cannot check.
     pub(super) unseen: Vec<String>,
-    /// Whether its columns hold what their types say, so that only texts can be long.
+    /// Whether SQLite enforces the types of its columns, so that only texts can be long.
     pub(super) strict: bool,
 }
 
@@ -29,12 +29,12 @@ pub(super) struct Shape {
 #[derive(Clone, Debug)]
 pub(super) enum Named {
     Nothing,
-    /// Something that no trigger hears, by this name.
+    /// Something of this kind, whose changes no trigger can record.
     Other(&'static str),
     Table(Shape),
 }
 
-/// A unique index: its columns with their collations, none for an expression.
+/// A unique index: its columns with their collations, `None` for an expression.
 #[derive(Default)]
 struct Index {
     partial: bool,
@@ -43,7 +43,7 @@ struct Index {
     columns: Vec<Option<(String, String)>>,
 }
 
-/// Finds what has a name: a table, something else, or nothing.
+/// Returns what has this name: a table, something else, or nothing.
 pub(super) async fn shape_of(
     connection: &mut SqliteConnection,
     table: &str,
@@ -95,8 +95,7 @@ pub(super) async fn shape_of(
 }
 
 impl Shape {
-    /// Adds the number that a table has for each row: under the name of a column, or one of three
-    /// that no column has.
+    /// Adds the row number: by the name of a column, or by one of three names that no column has.
     fn add_rowid(&mut self, keys: &[(String, bool)], without_rowid: bool) {
         if without_rowid {
             return;
@@ -167,8 +166,8 @@ impl Shape {
                 .iter()
                 .map(|(column, collation)| self.equal(column, Some(collation)));
 
-            // With its own condition, without which SQLite cannot use a partial index and reads
-            // the whole table at each write.
+            // With the index's own condition. Without it, SQLite cannot use a partial index, and
+            // reads the whole table at each write.
             let condition = equal
                 .chain(filter.map(|filter| format!("({filter})")))
                 .collect::<Vec<_>>()
@@ -184,8 +183,7 @@ impl Shape {
         Ok(())
     }
 
-    /// Returns the condition that a column of `t` has the value that `NEW` will have once its
-    /// default is filled in.
+    /// Returns the condition that a column of `t` has the same value as `NEW` with its default.
     fn equal(&self, column: &str, collation: Option<&String>) -> String {
         let name = identifier(column);
         let new = match self.columns.get(column) {
@@ -196,7 +194,7 @@ impl Shape {
         format!("t.{name} = {new}{}", collate.unwrap_or_default())
     }
 
-    /// Returns whether columns name a row: all or some of them are unique.
+    /// Returns whether columns identify a row: all or some of them are unique.
     pub(super) fn is_unique(&self, columns: &[&str]) -> bool {
         let names = |unique: &Vec<String>| unique.iter().all(|it| columns.contains(&it.as_str()));
         self.unique.iter().any(names)

@@ -1,28 +1,28 @@
-//! What a write of the store adds to its own records before it commits: which commit they are of,
-//! which node made it, and whether handlers are to hear of it. SQLite has no settings of a session
-//! that a trigger could read.
+//! What a write of the store adds to its own records before it commits: the name of the commit, the
+//! node that made it, and whether handlers run for it. SQLite has no session settings that a
+//! trigger could read.
 
 use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::{error::SqliteLogError, record::id_of};
 
-/// Whether handlers hear of a write.
+/// Whether handlers run for a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Yes,
     No,
 }
 
-/// A record by its number and what it carries by chance, which tells it from another one that had
-/// the number before the file was put back.
+/// A record's number and random id. The id distinguishes it from a record that had the same number
+/// before the file was restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) number: i64,
     pub(crate) id: Uuid,
 }
 
-/// Returns the newest record that there is.
+/// Returns the newest record.
 pub(crate) async fn newest(connection: &mut SqliteConnection) -> Result<Stamp, SqliteLogError> {
     let found = sqlx::query(
         "SELECT s.seq, (SELECT l.nonce FROM tidings_log AS l WHERE l.id = s.seq) \
@@ -38,8 +38,8 @@ pub(crate) async fn newest(connection: &mut SqliteConnection) -> Result<Stamp, S
     })
 }
 
-/// Names the commit of all records after `first`. Where fewer rows were recorded than were changed,
-/// a trigger is missing: a record of each whole entity takes their place. Returns the last of them,
+/// Sets the commit of all records after `first`. If fewer rows were recorded than changed, a
+/// trigger is missing: then a record of each entity as a whole is added. Returns the last record,
 /// which names the commit.
 pub(crate) async fn stamp(
     connection: &mut SqliteConnection,

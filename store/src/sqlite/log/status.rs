@@ -1,4 +1,4 @@
-//! Reports which writes capture would miss.
+//! Reports which writes are not captured.
 
 use sqlx::SqliteConnection;
 use tidings_core::Schema;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::logs::status::{Status, TableStatus};
 
-/// Reports what is captured and what would be missed.
+/// Reports which writes are captured and which are not.
 pub(super) async fn status(
     connection: &mut SqliteConnection,
     schemas: &[&'static Schema],

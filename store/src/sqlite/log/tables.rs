@@ -1,13 +1,14 @@
-//! The log's own tables: made once, and told apart by their version.
+//! The log's own tables: created once, with a version.
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::error::SqliteLogError;
 
-/// The version of the tables that this program makes.
+/// The version of the tables that this program creates.
 const VERSION: i64 = 1;
 const TABLES: &str = include_str!("tables.sql");
-/// What members say of themselves and of their last report; made apart, for logs that are older.
+/// The columns for a member's facts and its last report. They are added separately, for logs that
+/// are older.
 const FACTS: [&str; 5] = [
     "facts TEXT",
     "asked_at INTEGER",
@@ -16,7 +17,7 @@ const FACTS: [&str; 5] = [
     "clock_ahead INTEGER",
 ];
 
-/// Makes the tables unless they are there; in a transaction that holds the file.
+/// Creates the tables that are missing, in a write transaction.
 pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), SqliteLogError> {
     if version(connection).await?.is_none() {
         run(connection, TABLES.to_owned()).await?;
@@ -38,7 +39,7 @@ pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), Sql
     Ok(())
 }
 
-/// Returns the version of the tables that are there; none if there are none.
+/// Returns the version of the existing tables; `None` if there are none.
 pub(super) async fn version(
     connection: &mut SqliteConnection,
 ) -> Result<Option<i64>, SqliteLogError> {

@@ -1,16 +1,16 @@
-//! The triggers of one entity, as SQL that every SQLite from 3.34 on runs, in whatever program
-//! writes.
+//! The triggers of one entity, as SQL that every SQLite from 3.34 on can run, in any program.
 //!
-//! Nothing in them can fail a write: values are copied without a type, no constraint is on what
-//! they write, and a row beyond [`WHOLE`] is recorded by its keys alone.
+//! They cannot make a write fail: values are copied without a type, nothing that they write has a
+//! constraint, and only the keys of a row beyond [`WHOLE`] are recorded.
 //!
 //! `REPLACE` fires no delete trigger. So the triggers before a write note the rows that it may
 //! replace (kind `n`), and those after it turn the notes of the rows that are gone into deletes. A
-//! note that came to nothing evicts and tells no handler.
+//! note without a delete still evicts, but runs no handler.
 //!
-//! A user's trigger that writes the row again may have been recorded before the write that fired
-//! it. The trigger after that write sees that the row is not as it left it, and gives all records
-//! of the statement one mark: readers put such a group into the order of its chain.
+//! If a user's trigger writes the row again, that write may have been recorded before the one that
+//! fired it. The trigger after the first write detects that the row has another value, and gives
+//! all records of the statement one mark. Readers sort such a group by its chain of old and new
+//! values.
 
 use super::{
     key::Key,
@@ -18,9 +18,9 @@ use super::{
     shape::Shape,
 };
 
-/// How long the texts of a row may be in all for its record to hold it whole.
+/// The maximum total length of a row's texts for its record to hold the whole row.
 const WHOLE: usize = 1 << 20;
-/// How far back notes and records of one statement are looked for.
+/// How far back to look for notes and records of one statement.
 const NEAR: usize = 1_000;
 /// The version of the triggers' text.
 const VERSION: u32 = 1;
@@ -32,9 +32,9 @@ pub(super) struct Plan<'a> {
     /// The primary key.
     pub(super) key: Key<'a>,
     pub(super) layout: i64,
-    /// All that is recorded.
+    /// All recorded fields.
     pub(super) fields: &'a [String],
-    /// What is recorded of rows that are too long.
+    /// The fields that are recorded of rows that are too long.
     pub(super) keys: &'a [String],
     /// The fields that may be long.
     pub(super) texts: &'a [String],
@@ -70,7 +70,7 @@ impl When {
         }
     }
 
-    /// Returns what would be missed without it.
+    /// Returns which writes would not be captured without it.
     pub(super) fn misses(self) -> &'static str {
         match self {
             Self::BeforeInsert | Self::BeforeUpdate => "replaced rows",
@@ -86,7 +86,7 @@ impl When {
     }
 }
 
-/// Returns which fields a trigger's text says that it records; none if it is no such text.
+/// Returns the version and the fields in a trigger's text; `None` if it is not one of our triggers.
 pub(super) fn recorded_by(sql: &str) -> Option<(u32, Vec<String>)> {
     let (_, rest) = sql.split_once("/* tidings ")?;
     let (head, _) = rest.split_once(" */")?;
@@ -94,13 +94,13 @@ pub(super) fn recorded_by(sql: &str) -> Option<(u32, Vec<String>)> {
     Some((version.parse().ok()?, super::names::split(fields)))
 }
 
-/// Returns whether a version of triggers is one that this program does not know.
+/// Returns whether a version of triggers is newer than this program.
 pub(super) fn is_newer(version: u32) -> bool {
     version > VERSION
 }
 
 impl Plan<'_> {
-    /// Returns the statement that makes a trigger, as SQLite keeps it.
+    /// Returns the statement that creates a trigger, in the form in which SQLite stores it.
     pub(super) fn create(&self, when: When) -> String {
         let (fires, body) = match when {
             When::BeforeInsert => self.note("INSERT", ""),
@@ -125,7 +125,7 @@ impl Plan<'_> {
         format!("kind = 'n' AND entity = {}", literal(self.entity))
     }
 
-    /// Notes the rows that are in the way.
+    /// Returns the trigger that notes the rows which a write may replace.
     fn note(&self, event: &str, other: &str) -> (String, String) {
         let (table, side, key) = (self.table(), side_table(self.entity), self.key.of_row("t"));
         let (entity, noted, layout) = (literal(self.entity), self.noted(), self.layout);
@@ -133,8 +133,8 @@ impl Plan<'_> {
         let (columns, values) = (self.columns("old"), self.values("t"));
         let size = self.size("t");
 
-        // By the value of a key of one field a row is found; by the text of one of several it is
-        // not, so that it is looked for among those in the way.
+        // The value of a key of one field finds a row by its index. The text of a longer key does
+        // not, so the row is looked for among the conflicting ones.
         let is_noted = if self.key.is_single() {
             format!("{key} IS l.key")
         } else {
@@ -176,7 +176,7 @@ impl Plan<'_> {
         let (same, key) = (self.key.same("t", "OLD"), self.key.of_row("OLD"));
         let entity = literal(self.entity);
 
-        // A trigger of the user may have made the row again.
+        // A user's trigger may have created the row again.
         let again = format!(
             "UPDATE tidings_log SET mark = last_insert_rowid() WHERE id >= \
              CASE WHEN EXISTS (SELECT 1 FROM {table} AS t WHERE {same}) THEN (\
@@ -188,7 +188,7 @@ impl Plan<'_> {
         (fires, format!("{record}{still}{again}"))
     }
 
-    /// Writes the record and its values.
+    /// Returns the statements that write the record and its values.
     fn record(&self, kind: &str, row: &str, size: &str, images: &[&str]) -> String {
         let (side, key, entity) = (
             side_table(self.entity),
@@ -209,13 +209,13 @@ impl Plan<'_> {
         )
     }
 
-    /// Takes the notes back of a row that was written itself.
+    /// Returns the statement that withdraws the notes of a row that was written itself.
     fn is_no_note(&self) -> String {
         let (noted, key) = (self.noted(), self.key.of_row("OLD"));
         format!("UPDATE tidings_log SET kind = 'o' WHERE {noted} AND key IS {key};\n")
     }
 
-    /// Turns the notes of rows that were replaced into deletes.
+    /// Returns the statements that turn the notes of replaced rows into deletes.
     fn replaced(&self) -> String {
         let (table, key, noted) = (self.table(), self.key.of_row("NEW"), self.noted());
         let there = if self.key.is_single() {
@@ -235,8 +235,8 @@ impl Plan<'_> {
         )
     }
 
-    /// Puts the records of a statement together if a trigger of the user wrote the row again before
-    /// this one was fired.
+    /// Returns the statement that groups the records of a statement if a user's trigger wrote the
+    /// row again before this trigger fired.
     fn written_again(&self) -> String {
         let (table, side) = (self.table(), side_table(self.entity));
         let own = self.key.same("t", "NEW");
@@ -274,7 +274,7 @@ impl Plan<'_> {
             .collect()
     }
 
-    /// Returns the values of a row for them.
+    /// Returns the values of a row for these columns.
     fn values(&self, row: &str) -> String {
         let value = |name: &String| {
             let column = format!("{row}.{}", identifier(name));
@@ -287,7 +287,7 @@ impl Plan<'_> {
         self.fields.iter().map(value).collect()
     }
 
-    /// Returns how long the texts of a row are.
+    /// Returns the total length of a row's texts.
     fn size(&self, row: &str) -> String {
         let lengths = self.texts.iter();
         let lengths: Vec<_> = lengths
@@ -305,8 +305,9 @@ pub(super) fn is_whole(size: i64) -> bool {
     usize::try_from(size).is_ok_and(|size| size <= WHOLE)
 }
 
-/// Returns the records before the one that was just written, as far as one statement may reach. To
-/// be asked for inside a CASE: SQLite would look through them before it tries another condition.
+/// Returns the condition of records shortly before the one that was just written, as far as one
+/// statement may reach. Use it inside a CASE: otherwise SQLite would search them before it checks
+/// another condition.
 fn near() -> String {
     format!("i.id < last_insert_rowid() AND i.id > last_insert_rowid() - {NEAR}")
 }

@@ -1,9 +1,10 @@
-//! [`Wal`]: the write-ahead log of a database file, as far as it tells which commits there were and
-//! which record of the log each ended with.
+//! [`Wal`]: reads from the write-ahead log of a database file which commits there were, and the
+//! last record of the log in each.
 //!
 //! Every commit that adds records writes the page of `sqlite_sequence` with the number of the last
-//! one. Whatever cannot be read as it should be is left out. The file may be opened and closed
-//! beside SQLite, which holds no lock on it (on the database file and its `-shm` it does).
+//! one. Anything that does not have the expected form is ignored. The file may be opened and closed
+//! while SQLite uses it, because SQLite holds no lock on it (unlike the database file and its
+//! `-shm`).
 
 use std::{
     fs::File,
@@ -16,12 +17,12 @@ use super::names::SEQUENCE_OF_LOG;
 const HEADER: usize = 32;
 const FRAME: usize = 24;
 const VERSION: u32 = 3_007_000;
-/// The first number of a file; the last bit says in which order of bytes checksums are computed.
+/// The first number of a file; its last bit selects the byte order of checksums.
 const MAGIC: u32 = 0x377f_0682;
-/// A page of a table that has no pages below it.
+/// The type of a leaf page of a table.
 const LEAF: u8 = 0x0d;
 
-/// Checks a frame, and all frames before it.
+/// The checksum of a frame and of all frames before it.
 pub(super) type Sum = (u32, u32);
 
 /// One write-ahead log file, open.
@@ -31,7 +32,7 @@ pub(super) struct Wal {
     pub(super) header: Header,
 }
 
-/// What the file begins with: different from each beginning again to the next.
+/// The header of the file, which changes whenever SQLite restarts the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     page: usize,
@@ -40,26 +41,26 @@ pub(super) struct Header {
     pub(super) sum: Sum,
 }
 
-/// In which order of bytes checksums are computed.
+/// The byte order of checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     Little,
     Big,
 }
 
-/// What a page is written as.
+/// The header of a frame, which holds one page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
     pub(super) page: u32,
     pub(super) ends_commit: bool,
     pub(super) sum: Sum,
     salts: (u32, u32),
-    /// The part of its head that its checksum covers.
+    /// The part of the header that the checksum covers.
     covered: [u8; 8],
 }
 
 impl Wal {
-    /// Opens a file and reads how it begins; none if it has not begun.
+    /// Opens a file and reads its header; `None` if it has none yet.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
         let mut file = match File::open(path) {
             Ok(file) => file,
@@ -70,18 +71,19 @@ impl Wal {
         Ok(header.map(|header| Self { file, header }))
     }
 
-    /// Returns whether the file still begins as it did.
+    /// Returns whether the file still has the same header.
     pub(super) fn is_unchanged(&mut self) -> io::Result<bool> {
         Ok(Header::read(&mut self.file)?.as_ref() == Some(&self.header))
     }
 
-    /// Reads the head of a frame, counted from 1; none if it is not of this beginning of the file.
+    /// Reads the header of a frame, counted from 1; `None` if it is older than the last restart of
+    /// the file.
     pub(super) fn frame(&mut self, number: u64) -> io::Result<Option<Frame>> {
         let frame = self.any_frame(number)?;
         Ok(frame.filter(|frame| frame.is_of(&self.header)))
     }
 
-    /// Reads the head of a frame, of whatever beginning.
+    /// Reads the header of a frame, even if it is older than the last restart.
     pub(super) fn any_frame(&mut self, number: u64) -> io::Result<Option<Frame>> {
         let mut head = [0; FRAME];
         self.file.seek(SeekFrom::Start(self.place(number)))?;
@@ -102,8 +104,8 @@ impl Wal {
         }))
     }
 
-    /// Reads the number of the last record that a frame of the sequence's page says; none if the
-    /// frame does not follow on the one before it, or the page says nothing of the log.
+    /// Reads the number of the last record from a frame of the sequence's page; `None` if the frame
+    /// does not follow the one before it, or the page has no entry for the log.
     pub(super) fn sequence(
         &mut self,
         number: u64,
@@ -160,14 +162,14 @@ impl Header {
         Ok((version == VERSION && is_page && is_whole).then_some(read))
     }
 
-    /// Returns whether the file began again once since an earlier beginning.
+    /// Returns whether the file was restarted exactly once since an earlier header.
     pub(super) fn follows(&self, earlier: &Self) -> bool {
         self.page == earlier.page && self.salts.0 == earlier.salts.0.wrapping_add(1)
     }
 }
 
 impl Frame {
-    /// Returns whether it was written after that beginning of the file.
+    /// Returns whether the frame was written under that header.
     pub(super) fn is_of(&self, header: &Header) -> bool {
         self.salts == header.salts
     }
@@ -189,7 +191,7 @@ impl Order {
     }
 }
 
-/// Reads until a buffer is full; returns whether there was as much.
+/// Reads until a buffer is full; returns whether the file had enough bytes.
 fn read_all(file: &mut File, buffer: &mut [u8]) -> io::Result<bool> {
     match file.read_exact(buffer) {
         Ok(()) => Ok(true),
@@ -206,8 +208,8 @@ fn words<const COUNT: usize>(bytes: &[u8]) -> [u32; COUNT] {
     words
 }
 
-/// Returns what a page of `sqlite_sequence` says of a table; none if it is another kind of page, or
-/// the table is not on it.
+/// Returns the number of a table on a page of `sqlite_sequence`; `None` if it is another kind of
+/// page, or the table is not on it.
 fn sequence_of(page: &[u8], table: &str) -> Option<u64> {
     if *page.first()? != LEAF {
         return None;
@@ -220,7 +222,7 @@ fn sequence_of(page: &[u8], table: &str) -> Option<u64> {
     (0..cells).find_map(|cell| row_of(page.get(short(8 + 2 * cell)?..)?, table))
 }
 
-/// Returns the number in a cell, if it is that of the table.
+/// Returns the number in a cell, if the cell is that of the table.
 fn row_of(cell: &[u8], table: &str) -> Option<u64> {
     let (_size, cell) = variable(cell)?;
     let (_row, record) = variable(cell)?;

@@ -1,7 +1,7 @@
-//! Whether capture is in place: what the triggers are, beside what they should be.
+//! Checks whether capture is in place: compares the triggers with what they should be.
 //!
-//! Looked at whenever the schema has moved. Each look takes a print of the triggers by where SQLite
-//! keeps them, so that one that was dropped and made again tells.
+//! The check runs whenever the schema has changed. Each check takes a fingerprint of the triggers
+//! that includes where SQLite stores them, so that it shows if one was dropped and created again.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ pub(super) async fn look(
     Ok(prints.into_iter().collect())
 }
 
-/// Returns the triggers of an entity's table that are ours: where each is kept, and its text.
+/// Returns our triggers on an entity's table: where each is stored, and its text.
 pub(super) async fn triggers_of(
     connection: &mut SqliteConnection,
     entity: &str,
@@ -67,7 +67,8 @@ async fn is_in_place(
     let captured = captured(connection, schema).await?;
     let recorded = captured.as_ref().map(|(_, fields, _)| fields.clone());
     let Some(wanted) = Target::of(schema, shape, captured).triggers() else {
-        // Fields that only a handler would miss are taken for their defaults.
+        // If only fields that are no keys are missing, capture counts as in place: handlers get
+        // their defaults.
         return Ok(recorded.is_some_and(|recorded| {
             let keys = key_fields(schema);
             let named = |field: &&str| recorded.iter().any(|name| name == field);
@@ -77,7 +78,7 @@ async fn is_in_place(
 
     Ok(wanted.iter().all(|(name, wanted)| {
         there.get(name).is_some_and(|(_, sql)| {
-            // A later program's triggers record at least what it has found recorded.
+            // The triggers of a newer program record at least the fields that it found recorded.
             sql == wanted || recorded_by(sql).is_some_and(|(version, _)| is_newer(version))
         })
     }))

@@ -1,10 +1,10 @@
-//! [`Witness`]: the newest record that a reader has seen, by which a file that was put back is
-//! told from one that only stood still.
+//! [`Witness`]: the newest record that a reader has seen, which distinguishes a restored file from
+//! one that has not changed.
 //!
-//! A file whose content was put back hands the lost numbers out again, under the same epoch, until
-//! a reader misses a record that it has seen. That reader begins another epoch. A place that is
-//! missing though nothing that was seen is gone may be one of what was lost, or one that was made
-//! up by a client: its reader has a gap, and the epoch goes on.
+//! A file whose content was restored assigns the lost numbers again, under the same epoch, until a
+//! reader misses a record that it has seen. That reader begins another epoch. If a cursor's record
+//! is missing, but nothing that was seen is gone, the record was lost, or a client made the cursor
+//! up: its reader gets a gap, and the epoch continues.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,22 +16,22 @@ use super::{
     read::{Head, id_at},
 };
 
-/// Kept over connections: whatever connection reads next, the file has lost something if the
-/// record is not there as it was.
+/// It outlives connections: whichever connection reads next, the file has lost records if this one
+/// is missing or different.
 #[derive(Debug, Default)]
 pub(super) struct Witness(Mutex<Option<(Epoch, Step)>>);
 
-/// Why a log does not go on from a record.
+/// Why a log does not continue after a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Break {
-    /// It has lost what this reader has seen.
+    /// The log has lost a record that this reader has seen.
     Lost,
-    /// It does not hold the record, or not any more.
+    /// The log does not hold the record, or no longer holds it.
     Missing(GapReason),
 }
 
 impl Witness {
-    /// Notes the newest record of a snapshot.
+    /// Stores the newest record of a snapshot.
     pub(super) fn note(&self, epoch: Epoch, newest: Step) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((epoch, newest));
     }
@@ -41,8 +41,7 @@ impl Witness {
         witness.and_then(|(of, seen)| (of == epoch).then_some(seen))
     }
 
-    /// Returns whether the log holds the newest record that was seen of it, as it was, or has
-    /// pruned it.
+    /// Returns whether the log still holds the newest record that was seen, or has pruned it.
     pub(super) async fn holds(&self, link: &mut Link, pruned: u64) -> Result<bool, SqliteLogError> {
         let Some(seen) = self.seen_in(link.epoch) else {
             return Ok(true);
@@ -54,7 +53,7 @@ impl Witness {
         })
     }
 
-    /// Returns why what lies beyond a record cannot be told; none if it can.
+    /// Returns why the records beyond a given one cannot be read without a gap; `None` if they can.
     pub(super) async fn breaks(
         &self,
         link: &mut Link,

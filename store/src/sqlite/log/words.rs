@@ -1,9 +1,9 @@
-//! Pieces of the schema's own SQL, as triggers can repeat them.
+//! Extracts pieces of a table's own SQL for use in triggers.
 
 use super::names::literal;
 
-/// Returns a column's default for use in an expression. SQLite takes a bare or a double-quoted word
-/// for text there, and for the name of a column anywhere else.
+/// Returns a column's default for use in an expression. In a default SQLite reads a bare or
+/// double-quoted word as text, elsewhere as the name of a column.
 pub(super) fn default_of(written: &str) -> String {
     let written = written.trim();
     let quoted = |quote: char| {

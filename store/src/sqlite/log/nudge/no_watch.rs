@@ -1,13 +1,13 @@
-//! [`Watch`]: this system has no inotify.
+//! [`Watch`] for systems without inotify.
 
 use std::{convert::Infallible, io, path::Path};
 
-/// Cannot be made.
+/// Never exists.
 #[derive(Debug)]
 pub(super) struct Watch(Infallible);
 
 impl Watch {
-    /// Refuses.
+    /// Returns an error.
     pub(super) fn on(_: &Path) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }

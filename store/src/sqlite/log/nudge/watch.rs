@@ -1,15 +1,15 @@
-//! [`Watch`]: the kernel's word that a file was changed.
+//! [`Watch`]: receives the kernel's notifications that a file was changed.
 
 use std::{io, mem::MaybeUninit, os::fd::OwnedFd, path::Path, sync::Arc, thread};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use tokio::sync::mpsc;
 
-/// Watches a file, by a thread of its own: a runtime without an I/O driver is enough. The thread
-/// ends with the watch.
+/// Watches a file with a thread of its own, so that a runtime without an I/O driver is enough. The
+/// thread ends with the watch.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// Holds one word however often the file was changed.
+    /// Holds one notification, however often the file was changed.
     told: mpsc::Receiver<()>,
     kernel: Arc<OwnedFd>,
     number: i32,
@@ -19,7 +19,8 @@ impl Watch {
     /// Watches the file that has this name now.
     pub(super) fn on(path: &Path) -> io::Result<Self> {
         let kernel = Arc::new(inotify::init(CreateFlags::CLOEXEC)?);
-        // A file that loses its name while it is open is told of as a change of its attributes.
+        // If a file loses its name while it is open, that is reported as a change of its
+        // attributes.
         let changes = WatchFlags::MODIFY
             | WatchFlags::ATTRIB
             | WatchFlags::DELETE_SELF
@@ -27,7 +28,7 @@ impl Watch {
         let number = inotify::add_watch(&kernel, path, changes)?;
         let (tell, told) = mpsc::channel(1);
 
-        // Made first, so that the watch ends if no thread can be had.
+        // Made first, so that the watch is removed if no thread can be started.
         let watch = Self {
             told,
             kernel: Arc::clone(&kernel),
@@ -41,8 +42,8 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Waits until the file, or what is known of it, was changed since the last time; none if it is
-    /// not there any more.
+    /// Waits until the file or its attributes have changed since the last call; `None` if the file
+    /// is gone.
     ///
     /// # Cancel safety
     ///
@@ -54,29 +55,28 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // It is the last event that the thread reads. An error means that the file is gone, and
-        // the thread with it.
+        // The removal is the last event that the thread reads. An error means that the file is
+        // gone, and the thread has ended.
         let _ = inotify::remove_watch(&self.kernel, self.number);
     }
 }
 
-/// Reads what the kernel says until it does not watch any more.
+/// Passes on the kernel's notifications until the watch ends.
 fn tell_of(kernel: &OwnedFd, tell: &mpsc::Sender<()>) {
     let mut buffer = [MaybeUninit::uninit(); 512];
     let mut reader = Reader::new(kernel, &mut buffer);
     loop {
         match reader.next() {
-            // A change of attributes may be the loss of the name, and the one that is told of it
-            // sees whether it is.
+            // A change of attributes may be the loss of the name; the receiver checks.
             Ok(event) if matches!(event.events(), ReadFlags::MODIFY | ReadFlags::ATTRIB) => {
-                // Full: a word is waiting that stands for this change too.
+                // If the channel is full, the waiting notification covers this change too.
                 let _ = tell.try_send(());
             }
-            // More was changed than the kernel has kept.
+            // The kernel's queue overflowed.
             Ok(event) if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => {
                 let _ = tell.try_send(());
             }
-            // It may not have this name any more.
+            // The file may have lost its name.
             Ok(_) => return,
             Err(rustix::io::Errno::INTR) => {}
             Err(_) => return,
