@@ -1,38 +1,38 @@
-//! Writes: what each does inside its transaction, and the one path that all of them take.
+//! Writes: what each does inside its transaction, and the path that all of them take.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
-// What is known of the entities: their statements, and who refers to whom.
+// The entities: their statements, and the references between them.
 pub(crate) mod catalog;
 
 // The order in which commits are announced. Must not know what was written.
 pub(crate) mod sequence;
 
-// What a node makes of a store.
+// The state of an attached store.
 pub(crate) mod attached;
 
-// What was changed, for those who hear of the commit. Must not know statements.
+// Collects the changes of a transaction. Must not know statements.
 pub(crate) mod notes;
 
-// What is done to rows, noted as changes. Must not know how a call asked for it.
+// Reads and writes rows, and collects the changes. Must not know which call requested it.
 pub(crate) mod transaction;
 
-// Which constraint a row broke.
+// Finds the constraint that a row violates.
 mod explain;
 
-// Deletes of more rows than are told one by one.
+// Deletes of more rows than are reported one by one.
 mod sweep;
 
-// Deletes, and what hangs on the deleted row.
+// Deletes, with the rows that cascade.
 pub(crate) mod cascade;
 
-// The writes.
+// The kinds of writes.
 pub(crate) mod operation;
 
-// Rows past their time.
+// Expired rows.
 pub(crate) mod expiry;
 
-// From a transaction to the sink. Must not know what it did.
+// Commits a transaction and notifies the sink. Must not know what the transaction did.
 pub(crate) mod commit;
 
 // A transaction over several calls.

@@ -1,10 +1,9 @@
-//! [`written`]: reports what the writes of a future wrote, so that a caller learns the name of its
-//! commit.
+//! [`written`]: reports the commits of the writes that a future makes.
 //!
-//! A write runs in a task of its own and answers with a row. A caller that needs to know in which
-//! commit it ended runs it inside of [`written`]; nothing else about the write changes, and writes
-//! outside pay two reads of a thread-local. Writes count that were called or are awaited inside,
-//! and have succeeded when the future ends.
+//! A write runs in a task of its own and returns a row. A caller that needs the name of its commit
+//! runs it inside [`written`]. Nothing else about the write changes, and writes outside pay two
+//! reads of a thread-local. A write counts if it was called or is awaited inside, and has succeeded
+//! when the future ends.
 
 use std::{
     cell::RefCell,
@@ -19,29 +18,29 @@ thread_local! {
     static CURRENT: RefCell<Option<Notes>> = const { RefCell::new(None) };
 }
 
-/// What the writes of a future wrote; see [`written`].
+/// The commits of the writes that a future made; see [`written`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Written {
     /// Nothing: no write was made, or none succeeded.
     #[default]
     Nothing,
-    /// Something, in a database that keeps no log, and its sink names no commits either.
+    /// Something, in a database that keeps no log, with a sink that does not name commits either.
     Unnamed,
-    /// One transaction that began when those of all other writes were over, by its name when it was
-    /// committed ([`ChangeSink::mark`](crate::ChangeSink::mark), or
-    /// [`last`](crate::ChangeSink::last) where the database keeps no log), and where a reader goes
-    /// on that knows it. A write that changed nothing has one too.
+    /// The last transaction, which began after those of all other writes had ended: its name when
+    /// it was committed ([`ChangeSink::mark`](crate::ChangeSink::mark), or
+    /// [`last`](crate::ChangeSink::last) if the database keeps no log), and the place from which a
+    /// reader that knows it goes on. A write that changed nothing has a name too.
     Last(Bookmark),
-    /// Several transactions of one epoch of the log, some of them at the same time: none of them is
-    /// the last.
+    /// Several transactions of one epoch of the log, some of them concurrent, so that none of them
+    /// is the last.
     Several(Epoch),
     /// Something whose place in the log is not known: the log was not read yet, or began another
-    /// epoch while it was written, and so may have lost a part of it.
+    /// epoch during the writes, and so may have lost a part of them.
     Unplaced,
 }
 
-/// Where a transaction is in the database's log.
+/// The place of a transaction in the database's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Placed {
     /// The database keeps no log.
@@ -51,7 +50,7 @@ pub(crate) enum Placed {
     Unknown,
 }
 
-/// Runs a future, and returns with its output what its writes wrote.
+/// Runs a future. Returns its output, and the commits of the writes that it made.
 ///
 /// # Examples
 ///
@@ -79,7 +78,7 @@ pub async fn written<F: Future>(writes: F) -> (F::Output, Written) {
     (output, written)
 }
 
-/// Where the writes of one scope are noted. Clones are the same.
+/// Collects the writes of one scope. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notes(Arc<Mutex<State>>);
 
@@ -90,7 +89,7 @@ struct State {
     written: Written,
 }
 
-/// A write that is being made.
+/// A write in progress.
 #[derive(Debug)]
 pub(crate) struct Began {
     notes: Notes,
@@ -99,7 +98,7 @@ pub(crate) struct Began {
 }
 
 impl Notes {
-    /// Returns those of the scope that the thread is in, if it is in one.
+    /// Returns the notes of the current scope, if there is one.
     pub(crate) fn current() -> Option<Self> {
         CURRENT.with_borrow(Clone::clone)
     }
@@ -116,10 +115,10 @@ impl Notes {
 }
 
 impl Began {
-    /// Notes that the write has succeeded, and where it is.
+    /// Notes that the write has succeeded, and its place.
     pub(crate) fn end(self, placed: Placed) {
         let mut state = self.notes.state();
-        // The others had ended before this one began, so whatever shows this one shows them.
+        // All others ended before this one began, so a reader that has seen this one has seen them.
         let is_last = state.ended == self.after;
         state.ended += 1;
 
@@ -138,7 +137,7 @@ impl Began {
 }
 
 impl Written {
-    /// Returns the epoch of the log that all of it is in, if that is known.
+    /// Returns the epoch of the log that contains all of the writes, if that is known.
     fn epoch(self) -> Option<Epoch> {
         match self {
             Self::Last(bookmark) => Some(bookmark.mark().epoch()),
@@ -162,7 +161,7 @@ impl<F: Future> Future for Scope<'_, F> {
     }
 }
 
-/// Leaves the scope when it is dropped, also while a poll panics.
+/// Leaves the scope when it is dropped, even if a poll panics.
 struct Entered {
     outer: Option<Notes>,
 }

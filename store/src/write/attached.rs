@@ -1,4 +1,4 @@
-//! [`Attached`]: what a node makes of a store.
+//! [`Attached`]: the state of an attached store.
 
 use std::{fmt, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::{
     write::{catalog::Catalog, sequence::Sequence},
 };
 
-/// What a store knows once it is attached.
+/// The state of an attached store.
 pub(crate) struct Attached {
     pub(crate) catalog: Catalog,
     /// The order in which commits are announced.

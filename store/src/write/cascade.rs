@@ -1,14 +1,14 @@
-//! Deletes a row, and the rows that go or change with it.
+//! Deletes a row, and deletes or changes the rows that depend on it.
 //!
-//! All rows that a delete takes along are found first, level by level, each once however many ways
-//! lead to it (diamonds, cycles, rows that refer to themselves). Then it is checked that no row
-//! with `restrict` that would stay refers to one of them (one that goes along does no harm); only
-//! then is anything changed. References to be cleared are cleared first, each row by one update of
-//! its own; then rows are deleted, and announced, children before their parents. Where rows refer
-//! to each other in a circle, the one that was found last goes first.
+//! A delete first finds all rows that it affects, level by level, each once regardless of how many
+//! paths lead to it (diamonds, cycles, rows that refer to themselves). Then it checks that no row
+//! with `restrict` refers to one of them, unless that row is deleted too. Only then does it change
+//! anything. It first clears references, each row with an update of its own; then it deletes and
+//! announces rows, children before their parents. If rows refer to each other in a circle, the one
+//! that was found last is deleted first.
 //!
-//! Rows are read in pages. If there are more of them than are told one by one, what was found is
-//! forgotten, and they are swept; see `sweep.rs`.
+//! Rows are read in pages. If there are more of them than are reported one by one, the plan is
+//! dropped, and the rows are deleted as in `sweep.rs`.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -25,23 +25,23 @@ use crate::{
     },
 };
 
-/// The rows that a delete is going to touch.
+/// The rows that a delete will affect.
 #[derive(Default)]
 struct Plan {
-    /// In the order in which they were found: the deleted row first.
+    /// Rows that will be deleted, in the order in which they were found: the requested row first.
     doomed: Vec<Touched>,
-    /// Where in `doomed` a row is.
+    /// The position of a row in `doomed`.
     positions: HashMap<CacheKey, usize>,
-    /// Rows whose reference is cleared, unless they turn out to be doomed.
+    /// Rows whose reference will be cleared, unless they will be deleted too.
     cleared: Vec<(Touched, Vec<usize>)>,
     clearings: HashMap<CacheKey, usize>,
     bytes: usize,
 }
 
-/// What came of planning.
+/// The result of planning.
 enum Planned {
     Whole(Plan),
-    /// The rows are too many to be told one by one; the row that was to be deleted.
+    /// There are too many rows to report one by one. Holds the requested row.
     TooMany(Row),
 }
 
@@ -52,7 +52,7 @@ struct Touched {
 }
 
 impl Transaction<'_> {
-    /// Deletes a row and all that goes with it.
+    /// Deletes a row and the rows that cascade from it.
     pub(crate) async fn delete(&mut self, entity: usize, row: Row) -> Result<(), Error> {
         let plan = match self.plan(entity, row).await? {
             Planned::Whole(plan) => plan,
@@ -79,8 +79,8 @@ impl Transaction<'_> {
         }
 
         if doomed.len() > 1 {
-            // The order of statements cannot satisfy rows that refer to each other; the commit
-            // checks all.
+            // No order of statements works for rows that refer to each other, so the commit checks
+            // the references.
             self.defer_references().await?;
         }
         for (entity, rows) in by_entity(&doomed) {
@@ -99,13 +99,13 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Finds every row that goes, or loses a reference, with a row.
+    /// Finds every row that will be deleted, or lose a reference, with a row.
     async fn plan(&mut self, entity: usize, row: Row) -> Result<Planned, Error> {
         let catalog = self.catalog;
         let mut plan = Plan::default();
         plan.doom(catalog, entity, row);
 
-        // Level by level: the children of the rows that the last level has found.
+        // Level by level: the children of the rows that were found in the last level.
         let mut expanded = 0;
         while expanded < plan.doomed.len() {
             let level: Vec<_> = referred(catalog, &plan.doomed[expanded..])
@@ -161,7 +161,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Refuses the delete if a row that would stay refers to one that would go.
+    /// Refuses the delete if a row that would remain refers to one that would be deleted.
     async fn refuse_restricted(&mut self, plan: &Plan) -> Result<(), Error> {
         let catalog = self.catalog;
         for (entity, ids) in referred(catalog, &plan.doomed) {
@@ -172,7 +172,7 @@ impl Transaction<'_> {
                 for ids in ids.chunks(CHUNK) {
                     let ids = parent.references(ids.iter().copied());
 
-                    // One row more than could all go along is enough to find one that stays.
+                    // One row more than the plan deletes is enough to find one that remains.
                     let rows = Parameter::Count(plan.doomed.len() + 1);
                     let found = self
                         .rows(stored, &child.restricting, vec![ids, rows])
@@ -239,7 +239,7 @@ fn by_entity(rows: &[Touched]) -> BTreeMap<usize, Vec<&Row>> {
     all
 }
 
-/// Returns what other rows can refer to of rows, by entity.
+/// Returns the values by which other rows can refer to these rows, by entity.
 fn referred<'a>(catalog: &Catalog, rows: &'a [Touched]) -> BTreeMap<usize, Vec<&'a Value>> {
     let mut ids = BTreeMap::<_, Vec<_>>::new();
     for touched in rows {
@@ -249,8 +249,8 @@ fn referred<'a>(catalog: &Catalog, rows: &'a [Touched]) -> BTreeMap<usize, Vec<&
     ids
 }
 
-/// Returns the order in which rows are announced: each after all that refer to it, as far as there
-/// is such an order.
+/// Returns the order in which rows are announced: each row after all rows that refer to it, as far
+/// as there is such an order.
 fn children_first(
     catalog: &Catalog,
     doomed: &[Touched],
@@ -280,7 +280,7 @@ fn children_first(
 
     while order.len() < doomed.len() {
         let Some(next) = ready.pop_front() else {
-            // Only circles are left: open one.
+            // Only circles are left: break one.
             last -= 1;
             if !placed[last] {
                 ready.push_back(last);

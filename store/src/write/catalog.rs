@@ -1,5 +1,4 @@
-//! What a store knows of its entities once it is attached: their statements, and who refers to
-//! whom.
+//! The entities of an attached store: their statements, and the references between them.
 
 use std::{
     collections::HashMap,
@@ -18,7 +17,7 @@ use crate::{
     parameter::Parameter,
 };
 
-/// How many different statements for pages are kept; another one is built for each call.
+/// How many different statements for pages are kept; further ones are built for each call.
 const PAGES_KEPT: usize = 64;
 
 /// The attached entities.
@@ -40,7 +39,7 @@ pub(crate) struct Stored {
     pages: Mutex<HashMap<(Wanted, Shape), Sql>>,
 }
 
-/// What a statement of a shape says of its rows.
+/// What a statement of a shape returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Wanted {
     Rows,
@@ -61,16 +60,16 @@ pub(crate) struct Child {
     pub(crate) field: usize,
     pub(crate) on_delete: OnDelete,
     pub(crate) evict_on_update: bool,
-    /// The rows that refer to one of a list of this entity's primary keys, held until the
+    /// The rows that refer to one of a list of this entity's primary keys, locked until the
     /// transaction ends.
     pub(crate) referring: Pages,
-    /// The same rows, not held.
+    /// The same rows, not locked.
     pub(crate) touched: Pages,
-    /// The rows that refer to a row of this entity that is not there.
+    /// The rows that refer to a missing row of this entity.
     pub(crate) orphaned: Pages,
     /// Deletes some of the rows that refer to one of a list; parameters: the list, their number.
     pub(crate) delete: Sql,
-    /// Some of these rows, not held; parameters: the list, the number of rows.
+    /// Some of these rows, not locked; parameters: the list, the number of rows.
     pub(crate) restricting: Sql,
 }
 
@@ -144,19 +143,19 @@ impl Stored {
         }
     }
 
-    /// Returns the field that other entities refer to: the primary key, where it is one field.
+    /// Returns the field that other entities refer to: the primary key, if it is one field.
     pub(crate) fn referred(&self) -> Option<&'static Field> {
         let field = self.schema.single_key()?;
         Some(&self.schema.fields()[field])
     }
 
-    /// Returns the value by which other rows can refer to this one; none where the primary key is
+    /// Returns the value by which other rows can refer to this one; `None` if the primary key is
     /// several fields.
     pub(crate) fn reference<'a>(&self, row: &'a Row) -> Option<&'a Value> {
         row.0.get(self.schema.single_key()?)
     }
 
-    /// Returns a list of rows that others can refer to, as statements take it.
+    /// Returns the parameter for a list of rows that others can refer to.
     pub(crate) fn references<'a>(&self, ids: impl IntoIterator<Item = &'a Value>) -> Parameter<'a> {
         match self.referred() {
             Some(field) => Parameter::list(field, ids),
@@ -165,13 +164,13 @@ impl Stored {
         }
     }
 
-    /// Returns a row's primary key as statements take it: a parameter for each part.
+    /// Returns the parameters for a row's primary key, one for each part.
     pub(crate) fn key_of<'a>(&self, row: &'a Row) -> impl Iterator<Item = Parameter<'a>> {
         let fields = self.schema.primary_key().iter();
         fields.map(|&field| Parameter::of(&self.schema.fields()[field], &row.0[field]))
     }
 
-    /// Returns a primary key as statements take it: a parameter for each part.
+    /// Returns the parameters for a primary key, one for each part.
     pub(crate) fn key<'a>(&self, key: &'a PrimaryKey) -> impl Iterator<Item = Parameter<'a>> {
         let fields = self.schema.primary_key_fields();
         fields
@@ -179,7 +178,7 @@ impl Stored {
             .map(|(field, part)| Parameter::of(field, part))
     }
 
-    /// Returns a list of primary keys, as [`Statements::delete`] takes it.
+    /// Returns the parameter for a list of primary keys, for [`Statements::delete`].
     pub(crate) fn keys<'a>(
         &self,
         rows: impl IntoIterator<Item = &'a Row> + Clone,
@@ -199,7 +198,7 @@ impl Stored {
         }
     }
 
-    /// Returns the values of a row, as its statements take them.
+    /// Returns the parameters for the values of a row.
     pub(crate) fn values<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = Parameter<'a>> {
         let fields = self.schema.fields().iter();
         fields
@@ -207,7 +206,7 @@ impl Stored {
             .map(|(field, value)| Parameter::of(field, value))
     }
 
-    /// Returns values of fields as statements take them.
+    /// Returns the parameters for values of fields.
     pub(crate) fn parameters<'a>(&self, values: &'a [(usize, Value)]) -> Vec<Parameter<'a>> {
         let fields = self.schema.fields();
         let values = values.iter();
@@ -216,7 +215,7 @@ impl Stored {
             .collect()
     }
 
-    /// Returns what tells the row from every other of every entity.
+    /// Returns a key that identifies the row among the rows of all entities.
     pub(crate) fn identity(&self, row: &Row) -> CacheKey {
         self.schema.primary_cache_key(row)
     }

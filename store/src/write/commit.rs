@@ -1,12 +1,12 @@
-//! Commits a transaction, then tells the sink and runs the handlers.
+//! Commits a transaction, then notifies the sink and runs the handlers.
 //!
-//! What the log holds of it is completed; the turn on the changed rows is taken while they are
-//! held, before the commit. When it comes the sink is told, before the session lets go; handlers
-//! run after that.
+//! The transaction's records in the log are completed. The write takes its turn on the changed rows
+//! while it holds their locks, before the commit. When the turn comes, the sink receives the
+//! commit, before the session is released; handlers run after that.
 //!
-//! A commit whose end is not known, or whose task is dropped in the middle of it (its runtime is
-//! shut down), ends in doubt: the sink hears that in place of the commit. In the second case it
-//! hears it twice, at once and when the database is known to be done.
+//! A commit with an unknown outcome, or whose task is dropped in the middle of it (its runtime is
+//! shut down), ends in doubt: the sink receives that in place of the commit. In the second case it
+//! receives it twice: at once, and again when the database is done.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -31,11 +31,11 @@ use crate::{
     written::Placed,
 };
 
-/// A transaction's name in the log, from right before its end.
+/// A transaction's name in the log, taken right before its end.
 pub(crate) struct Naming {
     commit: Option<CommitName>,
     before: Option<Mark>,
-    /// What the sink calls it, where the database has no name for it.
+    /// The sink's name for it, if the database has none.
     counted: Option<Bookmark>,
 }
 
@@ -47,7 +47,7 @@ impl Naming {
             commit.may_be_of(mark.epoch()).then_some(mark)
         });
 
-        // Of one that changes nothing this is the last that it saw.
+        // For a transaction that changes nothing, this is the last commit that it saw.
         let counted = if commit.is_none() { sink.last() } else { None };
         Self {
             commit,
@@ -56,15 +56,17 @@ impl Naming {
         }
     }
 
-    /// The same, of one that is about to commit. A name that was seen in the log is another
-    /// commit's, which the log has lost: under it this one would pass for evicted.
+    /// The same, for a transaction that is about to commit. If its name was already read from the
+    /// log, the name belonged to a commit that the log has lost, and this one would wrongly count
+    /// as evicted.
     fn begin_commit(sink: &dyn ChangeSink, session: &dyn Session) -> Self {
         let naming = Self::begin(sink, session);
         let before = naming.before.filter(|mark| !sink.has_seen(*mark));
         Self { before, ..naming }
     }
 
-    /// Names it once it has ended. An epoch that has begun since may have taken it along.
+    /// Returns the place of the transaction, once it has ended. If another epoch has begun since,
+    /// the transaction may be lost.
     pub(crate) fn end(self, sink: &dyn ChangeSink) -> Placed {
         let Some(commit) = self.commit else {
             return self.counted.map_or(Placed::NoLog, Placed::At);
@@ -75,13 +77,13 @@ impl Naming {
             (Some(mark), Some(resume)) if after == Some(mark) => {
                 Placed::At(Bookmark::new(mark, resume))
             }
-            // Or a log without tables, where nothing is written.
+            // Or a store without tables, where nothing is written.
             (Some(_) | None, Some(_) | None) => Placed::Unknown,
         }
     }
 }
 
-/// Returns what the sink is told of a transaction, but for its name in the log; `None` if it has
+/// Returns the changes of a transaction for the sink, without its name in the log; `None` if it has
 /// written nothing.
 pub(crate) fn change_set(noted: Noted, no_event: bool, cause: Option<Cause>) -> Option<ChangeSet> {
     (noted.extent == Extent::Something).then_some(ChangeSet {
@@ -95,7 +97,7 @@ pub(crate) fn change_set(noted: Noted, no_event: bool, cause: Option<Cause>) -> 
     })
 }
 
-/// Commits, and waits for the handlers; returns where the transaction is in the log. After an error
+/// Commits, and waits for the handlers. Returns the transaction's place in the log. After an error
 /// it is rolled back, or in doubt.
 pub(crate) async fn commit(
     attached: &Attached,
@@ -140,20 +142,20 @@ pub(crate) async fn commit(
     Ok(placed)
 }
 
-/// A commit that is being done. Dropped before its end is known, it tells the sink so, at once and
-/// again when it has ended.
+/// A commit in progress. If it is dropped before its outcome is known, it notifies the sink, at
+/// once and again when the commit has ended.
 struct Commit {
-    /// Held until the sink was told.
+    /// Held until the sink is notified.
     session: Option<Box<dyn Session>>,
     sink: Arc<dyn ChangeSink>,
-    /// None once the sink was told.
+    /// `None` once the sink is notified.
     changes: Option<ChangeSet>,
     turn: Turn,
 }
 
 impl Commit {
-    /// Commits and tells the sink; returns the future that runs the handlers, and what the sink
-    /// calls the commit.
+    /// Commits and notifies the sink. Returns the future that runs the handlers, and the sink's
+    /// name for the commit.
     async fn run(mut self) -> Result<(BoxFuture<'static, ()>, Option<Bookmark>), Error> {
         let Some(session) = &mut self.session else {
             return Err(Error::Closed);
@@ -161,13 +163,13 @@ impl Commit {
         let committed = session.commit().await;
         self.turn.come().await;
 
-        // From here to the end no await on the way of a commit: nothing can come between it and the
+        // From here on a successful commit passes no await, so nothing can come between it and the
         // sink.
         match (committed, self.changes.take()) {
             (Ok(()), Some(changes)) => {
                 let told = catch_unwind(AssertUnwindSafe(|| {
                     let handled = self.sink.committed(changes);
-                    // While the commit holds its place: the last is this one.
+                    // While the commit holds its place, so that the last one is this one.
                     (handled, self.sink.last())
                 }));
                 Ok(told.unwrap_or_else(|payload| {
@@ -204,10 +206,10 @@ impl Drop for Commit {
         };
         tell_doubt(&*self.sink, &changes);
 
-        // The database may be about to commit still, after which a load begun in between would be
-        // stale: so the sink is told again then, from a thread with a runtime of its own, since
-        // this one was just shut down. The session goes along, and what it holds is free when all
-        // is told.
+        // The database may still commit, and then a load that began in between would be stale. So
+        // the sink is notified again after that, from a thread with a runtime of its own, because
+        // this runtime was shut down. The thread owns the session, and releases what it holds at
+        // the end.
         let sink = Arc::clone(&self.sink);
         let settle = move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -220,7 +222,7 @@ impl Drop for Commit {
         };
         let name = "tidings-store-doubt".to_owned();
         if let Err(error) = std::thread::Builder::new().name(name).spawn(settle) {
-            tracing::error!(error = %Chain(&error), "an interrupted commit is not waited for");
+            tracing::error!(error = %Chain(&error), "cannot wait for an interrupted commit");
         }
     }
 }
@@ -247,7 +249,7 @@ mod tests {
     use super::*;
     use crate::sink::Begun;
 
-    /// Names commits by the present epoch, if there is one.
+    /// Names commits by the current epoch, if there is one.
     struct Names(AtomicU64);
 
     impl ChangeSink for Names {

@@ -1,5 +1,4 @@
-//! Rows past their time: the write that removes them, and making way for rows that have their
-//! values.
+//! Removes expired rows: on request, and if their unique values are in the way of a row.
 
 use tidings_core::{PrimaryKey, Row};
 
@@ -15,18 +14,18 @@ use crate::{
     },
 };
 
-/// Removes rows by their primary keys, as far as they are past their time.
+/// Removes those of the rows with these primary keys that have expired.
 #[derive(Clone, Debug)]
 pub(crate) struct RemoveExpired {
     keys: Vec<PrimaryKey>,
 }
 
-/// What became of it.
+/// The result of a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Removal {
-    /// This many rows were removed, besides those that hung on them.
+    /// This many rows were removed, not counting the rows that depended on them.
     Rows(u64),
-    /// Another node is at it.
+    /// Another node is removing rows of the entity.
     Busy,
 }
 
@@ -62,7 +61,7 @@ impl Operation for RemoveExpired {
         for key in &self.keys {
             let key = stored.key(key).collect();
             let found = transaction.rows(stored, &expired.by_id, key).await?;
-            // Gone with another one of them, or renewed in between.
+            // Deleted with another one of them, or renewed in the meantime.
             let Some(row) = found.into_iter().next() else {
                 continue;
             };
@@ -79,8 +78,8 @@ impl Operation for RemoveExpired {
 }
 
 impl Transaction<'_> {
-    /// Removes the rows past their time that have values which a row about to be stored is to have
-    /// alone. For reads they are gone, so they must not be in its way.
+    /// Removes expired rows that have the unique values of a row about to be stored. Reads do not
+    /// return them, so they must not be in its way.
     pub(crate) async fn make_way(
         &mut self,
         entity: usize,
@@ -108,9 +107,10 @@ impl Transaction<'_> {
             });
 
             for old in others {
-                // The delete of a row writes others, which may be stored over theirs in turn.
+                // Boxed, because the delete of a row updates other rows, which may remove expired
+                // rows in turn.
                 match Box::pin(self.delete(entity, old)).await {
-                    // It stays, and the row that was asked for clashes with it.
+                    // If it cannot be deleted, the new row clashes with it.
                     Ok(()) | Err(Error::Restricted { .. }) => {}
                     Err(error) => return Err(error),
                 }

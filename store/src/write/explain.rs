@@ -1,5 +1,4 @@
-//! Explains which constraint a row broke: turns what the database says into an error that names
-//! fields.
+//! Explains which constraint a row violates: turns the database's error into one that names fields.
 
 use tidings_core::Row;
 
@@ -14,7 +13,7 @@ use crate::{
 };
 
 impl Transaction<'_> {
-    /// Makes the error that names the constraint a row broke.
+    /// Returns the error that names the constraint that a row violates.
     pub(crate) async fn explain(
         &mut self,
         stored: &Stored,
@@ -44,12 +43,12 @@ impl Transaction<'_> {
 
         match explained {
             Ok(Some(explained)) | Err(explained) => explained,
-            // A constraint that the schema does not know of.
+            // A constraint that the schema does not know.
             Ok(None) => error,
         }
     }
 
-    /// Looks for the row that is in the way.
+    /// Looks for the row that has the same unique values.
     async fn clash(
         &mut self,
         stored: &Stored,
@@ -73,7 +72,7 @@ impl Transaction<'_> {
         Ok(None)
     }
 
-    /// Looks for the reference that leads nowhere.
+    /// Looks for the reference to a missing row.
     async fn missing(&mut self, stored: &Stored, row: &Row) -> Result<Option<Error>, Error> {
         for reference in &stored.parents {
             let value = &row.0[reference.field];
@@ -85,7 +84,7 @@ impl Transaction<'_> {
                 continue;
             };
 
-            // A row may refer to itself, and is not there yet.
+            // A row may refer to itself before it is stored.
             let itself = std::ptr::eq(parent, stored) && stored.reference(row) == Some(value);
             if itself {
                 continue;
@@ -105,7 +104,7 @@ impl Transaction<'_> {
         Ok(None)
     }
 
-    /// Returns the error for a reference of which the database named the column.
+    /// Returns the error for a reference whose column the database named.
     fn missing_over(&self, stored: &Stored, row: &Row, columns: &[String]) -> Option<Error> {
         let [column] = columns else {
             return None;
@@ -118,14 +117,14 @@ impl Transaction<'_> {
     }
 }
 
-/// Returns the error for a unique constraint of which the database named the columns.
+/// Returns the error for a unique constraint whose columns the database named.
 fn clash_over(stored: &Stored, row: &Row, columns: &[String]) -> Option<Error> {
     let fields = columns
         .iter()
         .map(|column| Some(stored.schema.field(column)?.0));
     let fields = fields.collect::<Option<Vec<_>>>()?;
 
-    // In the order of the schema, whatever the index's is.
+    // In the order of the schema, not of the index.
     let mut known = stored.statements.unique.iter();
     let declared = known.find(|unique| {
         unique.fields.len() == fields.len() && unique.fields.iter().all(|it| fields.contains(it))

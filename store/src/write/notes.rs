@@ -1,8 +1,8 @@
-//! [`Notes`]: what a transaction has changed, for those who hear of its commit.
+//! [`Notes`]: collects the changes of a transaction for the sink.
 //!
-//! Each row is one change, however often the transaction wrote it: from what it was before to what
-//! it is at the end. What is held in memory is bounded, in rows and in bytes. Beyond that, rows are
-//! no longer told one by one: only the entities are told whose rows may have changed.
+//! Each row is one change, however often the transaction wrote it: from its values before the
+//! transaction to those at the end. The memory is bounded, in rows and in bytes. Beyond that, rows
+//! are no longer reported one by one, but only the entities whose rows may have changed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,25 +10,25 @@ use tidings_core::{CacheKey, Operation, Row, Schema, Value};
 
 use crate::sink::RowChange;
 
-/// The most rows of one commit that are told one by one.
+/// The maximum number of rows of a commit that are reported one by one.
 pub(crate) const MOST_ROWS: usize = 10_000;
-/// The most bytes, or so, that they may take.
+/// The maximum number of bytes, roughly, that they may take.
 pub(crate) const MOST_BYTES: usize = 32 << 20;
-/// The most cache keys that one commit evicts one by one.
+/// The maximum number of cache keys that a commit evicts one by one.
 const MOST_KEYS: usize = 4 * MOST_ROWS;
 
-/// What was changed so far.
+/// The changes so far.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    /// `None` where a row ended as it began, or its change moved to a later place.
+    /// `None` if a row has its first values again, or if its change moved to a later place.
     changes: Vec<Option<RowChange>>,
-    /// Where in `changes` a row is.
+    /// The position of a row in `changes`.
     places: HashMap<CacheKey, usize>,
     bytes: usize,
     evict: Vec<CacheKey>,
-    /// What `evict` holds.
+    /// The keys in `evict`.
     evicted: HashSet<CacheKey>,
-    /// The entities whose rows are not told one by one. Once there is one, no row is.
+    /// The entities whose rows are not reported one by one. Once there is one, no row is.
     touched: Vec<&'static Schema>,
     extent: Extent,
 }
@@ -41,7 +41,7 @@ pub(crate) enum Extent {
     Something,
 }
 
-/// What becomes of the notes.
+/// The collected changes.
 #[derive(Debug)]
 pub(crate) struct Noted {
     pub(crate) changes: Vec<RowChange>,
@@ -56,7 +56,7 @@ impl Notes {
         self.note(schema, None, Some(row));
     }
 
-    /// Notes a row that was stored over its predecessor.
+    /// Notes a row that replaced its predecessor.
     pub(crate) fn updated(&mut self, schema: &'static Schema, old: Row, new: &Row) {
         self.note(schema, Some(old), Some(new));
     }
@@ -66,7 +66,7 @@ impl Notes {
         self.note(schema, Some(row), None);
     }
 
-    /// Notes that rows of an entity were changed that are not told one by one.
+    /// Notes that rows of an entity were changed that are not reported one by one.
     pub(crate) fn touch(&mut self, schema: &'static Schema) {
         self.extent = Extent::Something;
         if self.touched.is_empty() {
@@ -75,7 +75,7 @@ impl Notes {
         self.add_touched(schema);
     }
 
-    /// Returns whether rows are no longer told one by one.
+    /// Returns whether rows are no longer reported one by one.
     pub(crate) fn is_overflown(&self) -> bool {
         !self.touched.is_empty()
     }
@@ -97,7 +97,7 @@ impl Notes {
         }
     }
 
-    /// Returns all of it.
+    /// Returns everything that was collected.
     pub(crate) fn finish(self) -> Noted {
         Noted {
             changes: self.changes.into_iter().flatten().collect(),
@@ -128,11 +128,11 @@ impl Notes {
                 let (was, known) = earlier.map_or((None, false), |it| (before(it), true));
                 let before = if known { was } else { old };
                 match (&before, new) {
-                    // It was not there, and is not there.
+                    // It did not exist before, and does not now.
                     (None, None) => return,
-                    // It is again as it was.
+                    // It has its first values again.
                     (Some(before), Some(new)) if before == new => return,
-                    // Where it was first, so that a parent comes before its children.
+                    // In its first place, so that a parent comes before its children.
                     (_, Some(new)) => {
                         self.changes[place] = Some(change(schema, before, Some(new.clone())));
                         self.places.insert(identity, place);
@@ -152,7 +152,7 @@ impl Notes {
         }
     }
 
-    /// Stops telling rows one by one.
+    /// Stops reporting rows one by one.
     fn overflow(&mut self) {
         let changes = std::mem::take(&mut self.changes);
         let schemas = changes.iter().flatten().map(|change| change.schema);
@@ -176,7 +176,7 @@ impl Notes {
     }
 }
 
-/// Makes the change from one state of a row to another; at least one of them is there.
+/// Returns the change from one state of a row to another; at least one of them exists.
 fn change(schema: &'static Schema, old: Option<Row>, new: Option<Row>) -> RowChange {
     let (operation, row, old_row) = match (old, new) {
         (None, new) => (Operation::Create, new.unwrap_or_default(), None),
@@ -191,7 +191,7 @@ fn change(schema: &'static Schema, old: Option<Row>, new: Option<Row>) -> RowCha
     }
 }
 
-/// Returns the row before a change; `None` if it was not there.
+/// Returns the row before a change; `None` if it did not exist.
 fn before(change: RowChange) -> Option<Row> {
     match change.operation {
         Operation::Create => None,

@@ -1,5 +1,4 @@
-//! The writes: what each is asked for, what it does inside its transaction, and what it
-//! answers.
+//! The kinds of writes: their arguments, what each does inside its transaction, and its result.
 
 use tidings_core::{Auto, Field, Patch, Row, Schema, Value};
 
@@ -10,19 +9,19 @@ use crate::{
     write::transaction::Transaction,
 };
 
-/// One write, before it is done.
+/// One write, before it runs.
 pub(crate) trait Operation: Send + 'static {
-    /// What its caller gets.
+    /// The result for its caller.
     type Output: Send + 'static;
 
-    /// Whether hooks run around it: someone asked for it.
+    /// Whether hooks run around it, because a caller requested it.
     const HOOKED: bool = true;
 
-    /// Returns what hooks see of it: the method, which row is meant, and the row as it was given.
+    /// Returns what hooks see of it: the method, the selector of the row, and the row as given.
     fn request(&self) -> (Method, Option<&Selector>, Option<&Row>);
 
-    /// Returns the same write again, in case others stop this one; `None` if it cannot be done
-    /// twice.
+    /// Returns a copy of the write, in case other writes stop this one; `None` if it cannot be
+    /// repeated.
     fn again(&self) -> Option<Self>
     where
         Self: Sized;
@@ -34,12 +33,12 @@ pub(crate) trait Operation: Send + 'static {
         entity: usize,
     ) -> impl Future<Output = Result<Self::Output, Error>> + Send;
 
-    /// Returns the row that it was about, as it is now (a deleted one: as it was last); `None` if
-    /// there is none.
+    /// Returns the row of the result, as it is now (a deleted row: as it was last); `None` if there
+    /// is none.
     fn row(output: &Self::Output) -> Option<&Row>;
 }
 
-/// A selector as the caller wrote it, for hooks, and as it was checked.
+/// A selector, as the caller passed it, for hooks, and as checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) selector: Selector,
@@ -57,7 +56,7 @@ pub(crate) struct Update {
     pub(crate) edit: Edit,
 }
 
-/// How an update makes the new row of the old one.
+/// How an update makes the new row from the old one.
 pub(crate) enum Edit {
     Patch(Patch),
     With(Box<dyn FnOnce(Row) -> Result<Row, Error> + Send>),
@@ -78,11 +77,11 @@ pub(crate) struct Delete {
     pub(crate) target: Target,
 }
 
-/// What a selector leads to.
+/// What a selector finds.
 enum Found {
     Row(Row),
     Nothing,
-    /// A row whose field of this index is not as the selector demands.
+    /// A row whose field of this index does not meet the selector's condition.
     Elsewhere(usize),
 }
 
@@ -207,7 +206,7 @@ impl Operation for Upsert {
             }
         };
 
-        // What is kept, then what is given, then what the selector says: the later wins.
+        // First the kept values, then the given ones, then the selector's; later ones override.
         let mut row = Row::empty(schema);
         if let Some(old) = &old {
             for (index, field) in schema.fields().iter().enumerate() {
@@ -283,7 +282,7 @@ impl Target {
 }
 
 impl Edit {
-    /// Makes an update by a patch, all of whose fields exist.
+    /// Makes an edit of a patch, after a check that all of its fields exist.
     pub(crate) fn patch(patch: Patch, schema: &Schema) -> Result<Self, Error> {
         Given::of(&patch, schema)?;
         Ok(Self::Patch(patch))
@@ -304,7 +303,7 @@ impl Given {
     }
 }
 
-/// Reads the row that a selector means, as it will stay until the transaction ends.
+/// Reads and locks the row of a selector.
 async fn find(
     transaction: &mut Transaction<'_>,
     entity: usize,
@@ -327,13 +326,13 @@ async fn find(
     })
 }
 
-/// Returns whether a replaced row hands its value on where none is given.
+/// Returns whether a replaced row keeps its value of a field if none is given.
 fn is_kept(field: &Field) -> bool {
     field.is_immutable() || field.auto_value() == Some(Auto::CreateTime)
 }
 
-/// Turns the clash with a row that was made since it was looked for into [`Error::Busy`]: the
-/// upsert is to be done again.
+/// Turns the clash with a row that was created since the upsert looked for it into [`Error::Busy`],
+/// so that the upsert is repeated.
 fn made_since(error: Error, schema: &Schema, key: &[usize]) -> Error {
     let is_key = |fields: &[String]| {
         let names = key.iter().map(|field| schema.fields()[*field].name());
@@ -342,7 +341,7 @@ fn made_since(error: Error, schema: &Schema, key: &[usize]) -> Error {
 
     match error {
         Error::Unique { ref fields, .. } if is_key(fields) => {
-            let why = "the row was made by another write since it was looked for";
+            let why = "another write has created the row since it was looked for";
             Error::Busy(DatabaseError::contention(why))
         }
         error => error,

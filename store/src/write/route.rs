@@ -1,19 +1,20 @@
-//! The one path of every write: from the call to the commit, the sink and the answer.
+//! The path of every write: from the call to the commit, the sink and the answer.
 //!
-//! A write is one task of the store's runtime. Its caller may go away at any time: the task goes on
-//! and does all of it or nothing. Its order is the point:
+//! A write is one task of the store's runtime. Its caller may go away at any time: the task
+//! continues, and does everything or nothing. Its steps, in this order:
 //!
 //! 1. hooks before (may refuse);
-//! 2. begin; read, hold and check; change;
-//! 3. complete what the log holds of it; take a turn on the changed rows, while they are held;
+//! 2. begin; read, lock and check; change;
+//! 3. complete the records in the log; take a turn on the changed rows, while they are locked;
 //! 4. commit;
-//! 5. when the turn comes, tell the sink: so it hears of the commits of one row in their order, and
-//!    has evicted before the caller learns of the commit. SQLite's only writer is held until here;
-//! 6. let go of the session and the turn, so that handlers can write;
+//! 5. when the turn comes, notify the sink. So it receives the commits of one row in their order,
+//!    and has evicted before the caller learns of the commit. SQLite's only writer is held until
+//!    here;
+//! 6. release the session and the turn, so that handlers can write;
 //! 7. await the sink's future (the handlers); hooks after; answer.
 //!
-//! In a transaction over several calls a write is step 2 alone, in the task of that one; hooks run
-//! around it as ever.
+//! In a transaction over several calls, a write is step 2 alone, in the task of that transaction;
+//! hooks run around it as usual.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -39,7 +40,7 @@ use crate::{
     written::{Notes, Placed},
 };
 
-/// Where writes on one entity go. Cheap to clone.
+/// The path of writes on one entity. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     pub(crate) engine: Arc<dyn Engine>,
@@ -49,12 +50,12 @@ pub(crate) struct Route {
     pub(crate) within: Option<Within>,
 }
 
-/// How often a write is done again that others stopped: by a deadlock, or by a row made since it
-/// was looked for.
+/// How many times a write is attempted if others stop it: by a deadlock, or by a row that was
+/// created since the write looked for it.
 const ATTEMPTS: usize = 8;
 
 impl Route {
-    /// Runs a write in a task of its own. The cause is that of the caller, now.
+    /// Runs a write in a task of its own. Its cause is that of the caller at the time of this call.
     pub(crate) fn write<O: Operation>(
         &self,
         operation: Result<O, Error>,
@@ -69,7 +70,7 @@ impl Route {
                 return route.run_within(&within, operation, options).await;
             }
 
-            // The call may have been made before the scope in which it is awaited.
+            // The call may have been made outside the scope in which it is awaited.
             let began = Notes::current().or(notes).map(Notes::begin);
             let written = route.spawned(operation, options, cause).await;
             let (output, placed) = written?;
@@ -80,7 +81,7 @@ impl Route {
         }
     }
 
-    /// Runs it in a task of the store's runtime, which goes on without its caller.
+    /// Runs it in a task of the store's runtime, which continues if its caller goes away.
     async fn spawned<O: Operation>(
         self,
         operation: O,
@@ -102,8 +103,8 @@ impl Route {
         written
     }
 
-    /// Names a transaction that covers everything that is committed now; `None` where transactions
-    /// have no name. Takes its turn as a write does, and changes nothing.
+    /// Returns the name of a transaction that covers everything that is committed now; `None` if
+    /// transactions have no names. It waits for its turn like a write, and changes nothing.
     pub(crate) async fn now(
         engine: Arc<dyn Engine>,
         runtime: &Handle,
@@ -128,7 +129,7 @@ impl Route {
         cause: Option<Cause>,
     ) -> Result<(O::Output, Placed), Error> {
         let hooks = self.stored().hooks.current();
-        // Only hooks want to know, and a row may be long.
+        // Copied only for hooks, because a row may be long.
         let seen = (O::HOOKED && !hooks.is_empty()).then(|| Seen::of(&operation));
         if let Some(seen) = &seen {
             hooks.before(&seen.call(self.stored().schema, seen.row.as_ref()))?;
@@ -186,7 +187,7 @@ impl Route {
         Ok(output)
     }
 
-    /// Runs the write once. Returns its output, and where its transaction is in the log.
+    /// Runs the write once. Returns its output, and its transaction's place in the log.
     async fn attempt<O: Operation>(
         &self,
         operation: O,

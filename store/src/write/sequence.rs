@@ -1,10 +1,10 @@
 //! The order in which commits are announced.
 //!
-//! Where several may write at a time, two commits of one row come in an order that the database's
-//! row lock decides, and their acknowledgements may come in another. So a write takes its [`Turn`]
-//! while it holds the locks, before it commits: of two writes on one row, the later gets the lock,
-//! and hence its turn, after the earlier one has committed. Each then announces its changes after
-//! those whose turns on the same rows were taken before.
+//! If several writes run at a time, the database's row lock decides the order of two commits of one
+//! row, but their acknowledgements may arrive in another order. So a write takes its [`Turn`] while
+//! it holds the locks, before it commits: of two writes on one row, the later gets the lock, and
+//! hence its turn, after the earlier one has committed. Each write then announces its changes after
+//! the writes with earlier turns on the same rows.
 //!
 //! Writes on different rows do not wait for each other. A turn ends when it is dropped, however the
 //! write ends.
@@ -30,11 +30,11 @@ struct Last {
     all: Option<Arc<Link>>,
 }
 
-/// What a turn is on.
+/// The rows that a turn is on.
 #[derive(Clone, Debug)]
 pub(crate) enum Reach {
     Rows(Vec<CacheKey>),
-    /// More rows than are told one by one.
+    /// All rows, for a commit whose rows are not reported one by one.
     All,
 }
 
@@ -50,8 +50,8 @@ pub(crate) struct Turn {
 struct Link {
     /// Closed when the turn has ended.
     ended: Semaphore,
-    /// The turns before this one, until they were waited for. A turn that ends without having
-    /// waited leaves them to those that come after it.
+    /// The turns before this one, until this one has waited for them. A turn that ends without
+    /// waiting leaves them to the turns after it.
     before: Mutex<Vec<Arc<Link>>>,
 }
 
@@ -63,7 +63,8 @@ impl Sequence {
             before: Mutex::default(),
         });
 
-        // All rows at once: two writes that share several take the same order on each.
+        // All rows under one lock, so that two writes that share several rows have the same order
+        // on each.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let mut before: Vec<_> = last.all.iter().cloned().collect();
 
@@ -100,7 +101,7 @@ impl Turn {
     pub(crate) async fn come(&self) {
         let mut earlier = self.own.before().clone();
         while let Some(link) = earlier.pop() {
-            // An error is what a closed semaphore gives: the turn has ended.
+            // A closed semaphore returns an error: the turn has ended.
             let _ = link.ended.acquire().await;
             earlier.append(&mut link.before());
         }

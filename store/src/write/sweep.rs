@@ -1,12 +1,12 @@
-//! Deletes more rows than are told one by one, in bounded memory.
+//! Deletes more rows than are reported one by one, in bounded memory.
 //!
-//! A row is deleted before those that refer to it, and the commit checks references: so circles end
-//! by themselves, and what has to be remembered are the primary keys of one page for each level.
-//! Rows to which no others refer are deleted without being read.
+//! A row is deleted before those that refer to it, and the commit checks references. So circles end
+//! by themselves, and memory only holds the primary keys of one page for each level. Rows to which
+//! no other rows can refer are deleted without being read.
 //!
-//! References that are to be cleared, and rows with `restrict`, are looked for at the end: then the
-//! rows are those whose reference leads nowhere, whichever ways led to its parent. That reads their
-//! table whole, and is done only if there is such a row.
+//! References to be cleared, and rows with `restrict`, are looked for at the end: then they are the
+//! rows whose reference leads to a missing row, regardless of the path to that row. This reads
+//! their whole table, so it is done only if there is such a row.
 
 use std::collections::BTreeSet;
 
@@ -22,22 +22,22 @@ use crate::{
     },
 };
 
-/// How many rows that are not read one statement deletes: it must end within a call's limit.
+/// How many unread rows one statement deletes: it must end within a call's time limit.
 const SWEPT: usize = 5_000;
 
-/// A parent and the place of one of its children in the catalog.
+/// A parent, and the position of one of its children in the catalog.
 type Edge = (usize, usize);
 
 /// Deleted rows whose children are not all deleted yet.
 struct Frame {
     entity: usize,
     ids: Vec<Value>,
-    /// The next of the entity's children to be looked at.
+    /// The next of the entity's children to process.
     child: usize,
 }
 
 impl Transaction<'_> {
-    /// Deletes a row and all that goes with it; tells the entities alone.
+    /// Deletes a row and the rows that cascade from it; reports only the entities.
     pub(crate) async fn sweep(&mut self, entity: usize, row: Row) -> Result<(), Error> {
         let catalog = self.catalog;
         self.notes.touch(catalog.get(entity).schema);
@@ -106,7 +106,7 @@ impl Transaction<'_> {
         Ok(!found.is_empty())
     }
 
-    /// Deletes the rows that refer to deleted ones and that no row refers to.
+    /// Deletes the rows that refer to deleted ones and to which no rows can refer.
     async fn delete_leaves(
         &mut self,
         child: &Child,
@@ -125,7 +125,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Deletes one page of the rows that refer to deleted ones; returns it.
+    /// Deletes and returns one page of the rows that refer to deleted ones.
     async fn doom_page(
         &mut self,
         child: &Child,
@@ -156,7 +156,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Clears the references that lead nowhere now, and refuses the delete where one may not.
+    /// Clears the references that lead to missing rows now, and refuses the delete if one must not.
     async fn settle_orphans(&mut self, edges: &BTreeSet<Edge>) -> Result<(), Error> {
         let catalog = self.catalog;
         for on_delete in [OnDelete::SetNull, OnDelete::Restrict] {
@@ -191,7 +191,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Returns one page of the rows that refer to a row which is not there.
+    /// Returns one page of the rows that refer to a missing row.
     async fn orphans(
         &mut self,
         child: &Child,
@@ -209,7 +209,7 @@ impl Transaction<'_> {
     }
 }
 
-/// Returns the error for a row that would stay and refers to one that would go.
+/// Returns the error for a row that would remain and refers to one that would be deleted.
 pub(crate) fn restricted(catalog: &Catalog, parent: usize, child: &Child) -> Error {
     let stored = catalog.get(child.entity);
     Error::Restricted {
@@ -219,7 +219,7 @@ pub(crate) fn restricted(catalog: &Catalog, parent: usize, child: &Child) -> Err
     }
 }
 
-/// Returns the error for a table that no schema knows of and that refers to a deleted row.
+/// Returns the error for a table without a schema that refers to a deleted row.
 fn unknown(refused: Refused) -> Error {
     match refused {
         Refused::Failed(error) => error,

@@ -1,5 +1,5 @@
-//! What a write does inside its transaction: reads the true predecessor, checks, stores, and notes
-//! each row that changed and each cache key that may hold one.
+//! What a write does inside its transaction: reads the true predecessor, checks, stores, and
+//! collects each row that changed and each cache key that may hold one.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -22,21 +22,21 @@ use crate::{
 /// How many primary keys go into one statement's list.
 pub(crate) const CHUNK: usize = 500;
 
-/// Around the statements that store many rows: where one of them is refused, they are undone, and
-/// the rows stored one by one.
+/// A savepoint around the statements that store many rows. If one of them is refused, they are
+/// undone, and the rows are stored one by one.
 const SAVEPOINT: &str = "SAVEPOINT tidings_rows";
 const ROLLBACK_TO: &str = "ROLLBACK TO SAVEPOINT tidings_rows";
 const RELEASE: &str = "RELEASE SAVEPOINT tidings_rows";
 
-/// Where a row is stored.
+/// How a row is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     New,
-    /// Over its predecessor, with which it cannot clash.
+    /// In place of its predecessor, with which it cannot clash.
     Over,
 }
 
-/// How long a transaction may be open: others may wait for what it holds.
+/// How long a transaction may be open, since others may wait for what it holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Limit {
     clock: Arc<dyn Clock>,
@@ -45,7 +45,7 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// Makes the limit of a transaction that begins now.
+    /// Returns the limit of a transaction that begins now.
     pub(crate) fn starting(clock: &Arc<dyn Clock>, length: Duration) -> Self {
         Self {
             until: clock.now().plus(length),
@@ -54,7 +54,7 @@ impl Limit {
         }
     }
 
-    /// Refuses to go on beyond the limit.
+    /// Returns an error once the limit has passed.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.clock.now() < self.until {
             Ok(())
@@ -69,12 +69,12 @@ impl Limit {
     }
 }
 
-/// What is known of a row before it is stored.
+/// What a row was before it is stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Before<'a> {
-    /// A new row as it was asked for: what was made for it is no other row's.
+    /// A new row as given: no other row has the values that are generated for it.
     Given(&'a Row),
-    /// The row that it is stored over: what stays the same is no other row's.
+    /// The row that it replaces: no other row has the unique values that stay the same.
     Old(&'a Row),
 }
 
@@ -91,7 +91,7 @@ impl Before<'_> {
     }
 }
 
-/// An open transaction and what it has changed so far.
+/// An open transaction, with its changes so far.
 #[derive(Debug)]
 pub(crate) struct Transaction<'a> {
     pub(crate) catalog: &'a Catalog,
@@ -117,12 +117,12 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Returns what was changed and what is to be evicted.
+    /// Returns the changes and the keys to evict.
     pub(crate) fn finish(self) -> Noted {
         self.notes.finish()
     }
 
-    /// Reads the row with values of fields that are unique together, and holds it.
+    /// Reads and locks the row with these values of fields that are unique together.
     pub(crate) async fn by_key(
         &mut self,
         entity: usize,
@@ -139,7 +139,7 @@ impl<'a> Transaction<'a> {
         Ok(self.rows(stored, &unique.holding, values).await?.pop())
     }
 
-    /// Runs a statement that only reads, of an entity or of what is counted of it.
+    /// Runs a statement that reads rows of an entity, or counts them.
     pub(crate) async fn read(
         &mut self,
         sql: &Sql,
@@ -151,7 +151,7 @@ impl<'a> Transaction<'a> {
         self.session.read(sql, schema, parameters).await
     }
 
-    /// Stores new rows, many with one statement; returns them with what was made for them.
+    /// Stores new rows, many with one statement. Returns them with their generated values.
     pub(crate) async fn insert_many(
         &mut self,
         entity: usize,
@@ -186,13 +186,13 @@ impl<'a> Transaction<'a> {
             match refused {
                 None => {}
                 Some(Refused::Failed(error)) => return Err(error),
-                // One after the other, the one that is refused says why.
+                // Stored one after the other, the refused row returns its reason.
                 Some(Refused::Unique(broken) | Refused::Reference(broken)) => {
                     self.session.run(ROLLBACK_TO).await?;
                     for row in &complete {
                         self.store_new(stored, row).await?;
                     }
-                    // What was in the way is gone by now.
+                    // The conflicting row is gone by now.
                     tracing::debug!(error = %Chain(&broken.error), "many rows were stored one by one");
                     break;
                 }
@@ -207,7 +207,7 @@ impl<'a> Transaction<'a> {
         Ok(complete)
     }
 
-    /// Stores rows one by one; returns why one was refused.
+    /// Stores rows one by one; returns the reason if one is refused.
     async fn insert_each(&mut self, stored: &Stored, rows: &[Row]) -> Option<Refused> {
         for row in rows {
             let values = stored.values(row).collect();
@@ -227,7 +227,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Stores a new row and returns it with what was made for it.
+    /// Stores a new row. Returns it with its generated values.
     pub(crate) async fn insert(&mut self, entity: usize, row: Row) -> Result<Row, Error> {
         let stored = self.catalog.get(entity);
         let given = stored.statements.expired.as_ref().map(|_| row.clone());
@@ -244,7 +244,7 @@ impl<'a> Transaction<'a> {
         Ok(row)
     }
 
-    /// Stores a row over its predecessor. One that changes nothing is an update like any other.
+    /// Stores a row in place of its predecessor. An update that changes no value is an update too.
     pub(crate) async fn update(
         &mut self,
         entity: usize,
@@ -260,7 +260,8 @@ impl<'a> Transaction<'a> {
         self.store_over(entity, old, new).await
     }
 
-    /// Stores a row in the place of its predecessor: what it lacks is made, as for a new one.
+    /// Stores a row in place of its predecessor, with generated values for absent fields, as for a
+    /// new row.
     pub(crate) async fn replace(
         &mut self,
         entity: usize,
@@ -276,7 +277,7 @@ impl<'a> Transaction<'a> {
         self.store_over(entity, old, new).await
     }
 
-    /// Stores a complete row over its predecessor, whose primary key it must keep.
+    /// Stores a complete row in place of its predecessor, whose primary key it must keep.
     async fn store_over(&mut self, entity: usize, old: Row, new: Row) -> Result<Row, Error> {
         let stored = self.catalog.get(entity);
         let schema = stored.schema;
@@ -301,7 +302,7 @@ impl<'a> Transaction<'a> {
         Ok(new)
     }
 
-    /// Evicts the rows that an update of their parent takes along, to any depth.
+    /// Evicts the rows that are evicted with an updated parent, to any depth.
     async fn evict_children(&mut self, entity: usize, row: &Row) -> Result<(), Error> {
         let catalog = self.catalog;
         let mut seen = HashSet::from([catalog.get(entity).identity(row)]);
@@ -327,7 +328,7 @@ impl<'a> Transaction<'a> {
                             }
                         }
 
-                        // What is cached of any entity is given up then.
+                        // Then the whole entity is purged in any case.
                         if self.notes.is_overflown() {
                             self.notes.touch(stored.schema);
                             return Ok(());
@@ -348,7 +349,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Returns one page of the rows that refer to one of a list of rows of their parent, in the
-    /// order of their primary keys, beyond one of these.
+    /// order of their primary keys, after a given key.
     pub(crate) async fn page(
         &mut self,
         stored: &Stored,
@@ -378,7 +379,7 @@ impl<'a> Transaction<'a> {
         self.session.rows(sql, stored.schema, parameters).await
     }
 
-    /// Runs a statement that changes rows; returns their number.
+    /// Runs a statement that changes rows. Returns their number.
     pub(crate) async fn change(
         &mut self,
         sql: &Sql,
@@ -388,12 +389,12 @@ impl<'a> Transaction<'a> {
         self.session.change(sql, parameters).await
     }
 
-    /// Returns whether no other node is removing rows past their time from a table.
+    /// Returns whether no other node is removing expired rows from a table.
     pub(crate) async fn removes_alone(&mut self, table: &str) -> Result<bool, Error> {
         self.session.removes_alone(table).await
     }
 
-    /// Lets the commit check references.
+    /// Defers the check of references to the commit.
     pub(crate) async fn defer_references(&mut self) -> Result<(), Error> {
         self.session.defer_references().await
     }
@@ -404,7 +405,7 @@ pub(crate) fn full(page: &[Row]) -> Option<&Row> {
     page.last().filter(|_| page.len() >= CHUNK)
 }
 
-/// Makes the error for the violations of one of several rows.
+/// Returns the error for the violations of one of several rows.
 fn of_row(stored: &Stored, index: usize, violations: Violations) -> Error {
     let mut named = Violations::default();
     for violation in violations.0 {

@@ -1,11 +1,11 @@
 //! [`Open`]: a transaction over several calls.
 //!
-//! It is one task of the store's runtime, which owns the session and obeys one order after the
-//! other. So a call that is dropped half-way is finished all the same, a commit is never parted
-//! from what the sink makes of it, and a transaction whose handle is dropped is rolled back.
+//! It is one task of the store's runtime, which owns the session and runs one order after the
+//! other. So a call that is dropped half-way is still finished, a commit always reaches the sink,
+//! and a transaction whose handle is dropped is rolled back.
 //!
-//! The first call that fails ends it: what a part of a call has done cannot be told from the rest.
-//! It ends, too, when it was open for too long, whether or not anything is asked of it.
+//! The first call that fails ends it, because the effects of a half-finished call cannot be
+//! separated from the rest. It also ends when it was open for too long, even if no call is made.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -32,10 +32,10 @@ use crate::{
     written::{Notes, Placed},
 };
 
-/// Something to be done in the transaction.
+/// A call to run in the transaction.
 type Work = Box<dyn for<'t, 'a> FnOnce(&'t mut Transaction<'a>) -> BoxFuture<'t, Verdict> + Send>;
 
-/// Whether the transaction can go on.
+/// Whether the transaction continues after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     GoesOn,
@@ -55,14 +55,14 @@ enum Ended {
     RolledBack,
     Failed,
     TooLong(Duration),
-    /// The store was let go of.
+    /// The store was released.
     Released,
 }
 
-/// How a transaction is done.
+/// The options of a transaction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
-    /// No handler hears of it.
+    /// Whether to run no handlers for it.
     pub(crate) no_event: bool,
     /// How long it may be open.
     pub(crate) longest: Duration,
@@ -70,7 +70,7 @@ pub(crate) struct Terms {
     pub(crate) cause: Option<Cause>,
 }
 
-/// An open transaction. Dropped, it is rolled back.
+/// An open transaction. If it is dropped, it is rolled back.
 #[derive(Debug)]
 pub(crate) struct Open {
     orders: mpsc::Sender<Order>,
@@ -78,7 +78,7 @@ pub(crate) struct Open {
     terms: Terms,
 }
 
-/// A way into a transaction that does not keep it open.
+/// A handle to a transaction that does not keep it open.
 #[derive(Clone, Debug)]
 pub(crate) struct Within {
     orders: mpsc::WeakSender<Order>,
@@ -126,7 +126,7 @@ impl Open {
         let began = Notes::current().map(Notes::begin);
         let (reply, answer) = oneshot::channel();
 
-        // Whether it was taken, the answer tells.
+        // The answer shows whether the order was taken.
         let _ = self.orders.send(Order::Commit(reply)).await;
         let committed = answer.await.unwrap_or_else(|_| Err(error(&self.ended)));
         let placed = committed?;
@@ -137,7 +137,7 @@ impl Open {
         Ok(())
     }
 
-    /// Rolls back, and waits until what was held is free.
+    /// Rolls back, and waits until everything that the transaction held is released.
     pub(crate) async fn roll_back(self) {
         let (reply, answer) = oneshot::channel();
         let _ = self.orders.send(Order::RollBack(reply)).await;
@@ -150,8 +150,8 @@ impl Within {
         self.terms
     }
 
-    /// Runs work in the transaction. Once the future was polled, the work is done whole even if the
-    /// future is dropped. An error ends the transaction.
+    /// Runs a call in the transaction. Once the future has been polled, the call runs to its end
+    /// even if the future is dropped. An error ends the transaction.
     pub(crate) async fn call<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -160,7 +160,7 @@ impl Within {
             + 'static,
     {
         let Some(orders) = self.orders.upgrade() else {
-            // Its task may not have noticed yet.
+            // The task may not have noticed yet.
             let how = "its handle is gone";
             return Err(match self.ended.get() {
                 Some(_) => error(&self.ended),
@@ -177,7 +177,7 @@ impl Within {
                     Ok(_) => Verdict::GoesOn,
                     Err(_) => Verdict::Fails,
                 };
-                // A caller that has gone away does not hear of it.
+                // The caller may have gone away.
                 let _ = reply.send(done);
                 verdict
             }
@@ -198,7 +198,7 @@ fn error(ended: &OnceLock<Ended>) -> Error {
         Some(Ended::Committed) => "it was committed",
         Some(Ended::Failed) => "a call in it failed, and it was rolled back",
         Some(Ended::RolledBack) => "it was rolled back",
-        // Its task was dropped with its runtime.
+        // The task was dropped with its runtime.
         None => return Error::Interrupted,
     };
     Error::TransactionEnded { how }
@@ -212,7 +212,7 @@ struct Task {
     terms: Terms,
 }
 
-/// Why a task obeys no more.
+/// Why a task stops.
 enum Last {
     Commit(oneshot::Sender<Result<Placed, Error>>),
     RollBack(Option<oneshot::Sender<()>>),
@@ -245,7 +245,7 @@ impl Task {
             return session.rollback().await;
         }
 
-        // Let go of, the store waits for no caller and no statement.
+        // A released store waits for no caller and no statement.
         let released = self.engine.released();
         let last = match select(released, pin!(self.obey(&mut transaction, &limit))).await {
             Either::Left(_) => Last::Released,
@@ -300,7 +300,7 @@ impl Task {
         }
     }
 
-    /// Carries out orders until one tells it to end, or until it has to.
+    /// Runs orders until one ends the transaction, a call fails, or the limit has passed.
     async fn obey(&mut self, transaction: &mut Transaction<'_>, limit: &Limit) -> Last {
         let mut too_late = pin!(limit.reached());
         loop {
@@ -321,7 +321,7 @@ impl Task {
         }
     }
 
-    /// Notes how it ended, before those in the queue learn that it did.
+    /// Records how the transaction ended, before callers in the queue learn that it did.
     fn end(&mut self, how: Ended) {
         let _ = self.ended.set(how);
         self.queue.close();

@@ -1,4 +1,4 @@
-//! Commits that are cut off.
+//! Commits that are interrupted.
 
 use std::{
     future::Future as _,
@@ -55,7 +55,7 @@ async fn store(
     (engine, table)
 }
 
-/// G2: the commit is being done when its task is dropped with its runtime.
+/// G2: the commit is in progress when its task is dropped with its runtime.
 #[tokio::test]
 async fn a_commit_whose_runtime_goes_away_ends_in_doubt_and_evicts() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -68,7 +68,7 @@ async fn a_commit_whose_runtime_goes_away_ends_in_doubt_and_evicts() {
     let url = format!("sqlite://{}/tidings.db", directory.path().display());
     let (engine, table) = store(&url, &sink, runtime.handle().clone()).await;
 
-    // Holds the commit up, in the thread of the database.
+    // Blocks the commit, in the thread of the database.
     let (entered, has_entered) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
     {
@@ -91,8 +91,8 @@ async fn a_commit_whose_runtime_goes_away_ends_in_doubt_and_evicts() {
     assert_eq!(*sink.committed.lock().unwrap(), 0);
     assert_eq!(*sink.in_doubt.lock().unwrap(), ["rows@7"]);
 
-    // It was committed in the end, of which the sink hears before anybody can write; the writer is
-    // usable.
+    // It is committed in the end. The sink is notified before any other write can begin, and the
+    // writer is usable.
     release.send(()).unwrap();
     let mut writer = engine.writer().lock().await;
     assert_eq!(*sink.in_doubt.lock().unwrap(), ["rows@7", "rows@7"]);
