@@ -15,7 +15,7 @@ pub struct LogNeeds {
     pub recorded: Vec<&'static Schema>,
     /// How often to check that every write is recorded: a third of the tightest bound on staleness,
     /// and at most a second.
-    pub look: Duration,
+    pub check_capture_every: Duration,
     /// The source of time.
     pub clock: Arc<dyn Clock>,
     /// Runs the task that sends wake-ups.

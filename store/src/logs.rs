@@ -18,10 +18,10 @@ pub(crate) mod evictions;
 pub(crate) mod status;
 
 // The state of capture, as one check found it.
-pub(crate) mod prints;
+pub(crate) mod capture;
 
 // Changes of capture, and which of them the evicting reader has received.
-pub(crate) mod sights;
+pub(crate) mod tracker;
 
 // The row of a member.
 pub(crate) mod members;

@@ -49,7 +49,7 @@ pub(crate) fn settings_of(database: &Database) -> PgLogSettings {
         clock: Arc::new(SystemClock::new()),
         spawn: Arc::new(TokioSpawn::current().expect("a runtime")),
         retire: None,
-        look: Duration::from_secs(1),
+        check_capture_every: Duration::from_secs(1),
     }
 }
 

@@ -71,7 +71,7 @@ pub(crate) fn needs(name: &str) -> LogNeeds {
         node: name.into(),
         schemas: schemas(),
         recorded: Vec::new(),
-        look: Duration::from_secs(1),
+        check_capture_every: Duration::from_secs(1),
         clock: Arc::new(SystemClock::new()),
         spawn: Arc::new(TokioSpawn::current().expect("a runtime")),
     }

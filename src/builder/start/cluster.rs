@@ -70,7 +70,7 @@ impl Logs {
             node: ground.node_id.as_str().into(),
             schemas: ground.schemas.clone(),
             recorded: ground.recorded.clone(),
-            look: bound.map_or(LOOK, |bound| LOOK.min(bound / 3)),
+            check_capture_every: bound.map_or(LOOK, |bound| LOOK.min(bound / 3)),
             clock: Arc::clone(&ground.clock),
             spawn: Arc::clone(&ground.spawn),
         };

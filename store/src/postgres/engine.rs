@@ -121,7 +121,7 @@ impl PostgresEngine {
             options: self.pool.address.options(self.pool.settings.pooler),
             schemas: needs.schemas,
             recorded: needs.recorded,
-            look: needs.look,
+            check_capture_every: needs.check_capture_every,
             clock: needs.clock,
             spawn: needs.spawn,
             retire: Some(Retire::new(move || pool.retire())),

@@ -80,7 +80,7 @@ pub(crate) fn settings_of(database: &Database, schemas: Vec<&'static Schema>) ->
         options: database.options(),
         schemas,
         recorded: Vec::new(),
-        look: Duration::ZERO,
+        check_capture_every: Duration::ZERO,
         clock: Arc::new(SystemClock::new()),
         spawn: Arc::new(CurrentRuntime),
         retire: None,

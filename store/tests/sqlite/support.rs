@@ -179,7 +179,7 @@ pub(crate) fn needs(schemas: Vec<&'static Schema>) -> LogNeeds {
         node: "one".into(),
         schemas,
         recorded: Vec::new(),
-        look: Duration::ZERO,
+        check_capture_every: Duration::ZERO,
         clock: Arc::new(SystemClock::new()),
         spawn: Arc::new(CurrentRuntime),
     }

@@ -26,10 +26,10 @@ use super::{
 use crate::{
     faults::continuity_is_checked,
     logs::{
+        capture::CaptureStates,
         evictions::stored_entry,
         members::Own,
-        prints::Prints,
-        sights::{Look, Sights, capture},
+        tracker::{CaptureCheck, CaptureTracker, capture},
     },
     settings::Pooler,
 };
@@ -45,7 +45,7 @@ pub struct PgLog {
     /// `None` while a call uses it: if the call is dropped, so is the connection, in whatever state
     /// it is.
     link: tokio::sync::Mutex<Option<Link>>,
-    sights: Sights,
+    tracker: CaptureTracker,
     notifier: Notifier,
 }
 
@@ -58,7 +58,7 @@ impl PgLog {
             settings,
             pooler: Pooler::None,
             link: tokio::sync::Mutex::new(None),
-            sights: Sights::default(),
+            tracker: CaptureTracker::default(),
             notifier,
         }
     }
@@ -112,8 +112,8 @@ impl PgLog {
         let way = (from, &page.cursor);
         let records = &mut page.records;
         let capture = self
-            .sights
-            .tell(member, way, page.asked, page.prints, records);
+            .tracker
+            .report(member, way, page.asked, page.states, records);
 
         Ok(Read::Batch(Batch {
             trail: Vec::new(),
@@ -135,13 +135,15 @@ impl PgLog {
     ) -> Result<Beyond, PgLogError> {
         let position = from.position();
         let asked = self.settings.clock.now();
-        let look = self.sights.look_at(asked, self.settings.look);
+        let check = self
+            .tracker
+            .check_due(asked, self.settings.check_capture_every);
         let page = read::page(
             &mut link.connection,
             &link.wanted,
             Some(position),
             limit,
-            look,
+            check,
             member.map(|member| &*member.node),
         )
         .await?;
@@ -202,29 +204,29 @@ impl PgLog {
             records,
             cursor,
             extent: if caught_up { Extent::All } else { Extent::More },
-            prints: head.prints,
+            states: head.states,
             own,
         }))
     }
 
     async fn take_head(&self, member: Option<&MemberId>) -> Result<Head, LogError> {
         let asked = self.settings.clock.now();
-        let (cursor, prints, own) = self
+        let (cursor, states, own) = self
             .over_link(async |link| {
                 let node = member.map(|member| &*member.node);
-                let look = Look::AtCapture;
+                let check = CaptureCheck::Due;
                 let page =
-                    read::page(&mut link.connection, &link.wanted, None, 0, look, node).await?;
+                    read::page(&mut link.connection, &link.wanted, None, 0, check, node).await?;
                 if page.head.epoch != Some(link.epoch) {
                     return Err(PgLogError::EpochEnded);
                 }
                 let cursor = Cursor::at_snapshot(link.epoch, page.head.snapshot);
-                Ok((cursor, page.head.prints.unwrap_or_default(), page.head.own))
+                Ok((cursor, page.head.states.unwrap_or_default(), page.head.own))
             })
             .await?;
         let own = Own::read(member, own.as_deref()).ok_or_else(own_row_is_malformed)?;
-        let capture = capture(&prints);
-        self.sights.begin(member, &cursor, &capture, prints, asked);
+        let capture = capture(&states);
+        self.tracker.begin(member, &cursor, &capture, states, asked);
 
         let sight = own.beside(capture);
         Ok(Head { cursor, sight })
@@ -307,7 +309,7 @@ struct BeyondPage {
     cursor: Cursor,
     extent: Extent,
     /// `None` if capture was not checked.
-    prints: Option<Prints>,
+    states: Option<CaptureStates>,
     own: Own,
 }
 
@@ -444,16 +446,16 @@ impl Log for PgLog {
 
 impl KeptLog for PgLog {
     fn epoch(&self) -> Option<Epoch> {
-        self.sights.epoch()
+        self.tracker.epoch()
     }
 
     fn mark(&self, commit: CommitName) -> Option<Mark> {
-        let epoch = self.sights.epoch()?;
+        let epoch = self.tracker.epoch()?;
         Some(Mark::new(epoch, commit.number))
     }
 
     fn capture(&self) -> Capture {
-        self.sights.latest()
+        self.tracker.latest()
     }
 
     fn prune(&self, retention: Duration) -> LogFuture<'_, Result<u64, LogError>> {

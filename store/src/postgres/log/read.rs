@@ -12,7 +12,7 @@ use super::{
     values::number,
     watch::{self, Wanted},
 };
-use crate::logs::{prints::Prints, sights::Look};
+use crate::logs::{capture::CaptureStates, tracker::CaptureCheck};
 
 /// How much memory the records of one page, or of several rows, may take before the rest is cut
 /// off.
@@ -26,7 +26,7 @@ pub(super) struct Head {
     pub(super) epoch: Option<Epoch>,
     pub(super) pruned_below: u64,
     /// `None` if capture was not checked.
-    pub(super) prints: Option<Prints>,
+    pub(super) states: Option<CaptureStates>,
     /// The row of the member that reads; `None` if it has no row, or no member reads.
     pub(super) own: Option<String>,
 }
@@ -46,7 +46,7 @@ pub(super) async fn page(
     wanted: &Wanted,
     from: Option<&Position>,
     limit: usize,
-    look: Look,
+    check: CaptureCheck,
     node: Option<&str>,
 ) -> Result<Page, PgLogError> {
     let (sql, parameters) = match from {
@@ -63,13 +63,13 @@ pub(super) async fn page(
         }
     };
 
-    let looked = match look {
-        Look::Away => "null".to_owned(),
-        Look::AtCapture => watch::look(parameters + 1),
+    let capture = match check {
+        CaptureCheck::NotDue => "null".to_owned(),
+        CaptureCheck::Due => watch::check(parameters + 1),
     };
     let own = node.map_or_else(|| "null".to_owned(), own_row);
     let sql = format!(
-        "select * from ({HEAD}{own}]::text[] as old, array[{looked}]::text[] as new, ''::text as origin, false as silent) {sql}) as page \
+        "select * from ({HEAD}{own}]::text[] as old, array[{capture}]::text[] as new, ''::text as origin, false as silent) {sql}) as page \
          order by page.id"
     );
     let query = sqlx::query(AssertSqlSafe(sql));
@@ -94,9 +94,9 @@ pub(super) async fn page(
         }
     };
 
-    let query = match look {
-        Look::Away => query,
-        Look::AtCapture => query.bind(&wanted.entities).bind(&wanted.fields),
+    let query = match check {
+        CaptureCheck::NotDue => query,
+        CaptureCheck::Due => query.bind(&wanted.entities).bind(&wanted.fields),
     };
 
     let mut head = None;
@@ -231,15 +231,15 @@ impl Head {
         };
 
         let pruned = pruned.as_deref().and_then(|below| below.parse().ok());
-        let looked: Vec<Option<String>> = row.try_get(7)?;
-        let looked = looked.first().and_then(Option::as_deref);
+        let capture: Vec<Option<String>> = row.try_get(7)?;
+        let capture = capture.first().and_then(Option::as_deref);
         Ok(Self {
             snapshot: snapshot
                 .map_err(|_| PgLogError::malformed("a snapshot that cannot be read"))?,
             epoch,
             pruned_below: pruned
                 .ok_or_else(|| PgLogError::malformed("what was pruned is not told"))?,
-            prints: looked.map(watch::parse).transpose()?,
+            states: capture.map(watch::parse).transpose()?,
             own: own.clone(),
         })
     }

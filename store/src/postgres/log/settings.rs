@@ -17,7 +17,7 @@ pub struct PgLogSettings {
     pub recorded: Vec<&'static Schema>,
     /// How often to check whether capture is in place; if zero, every read does so. A third of the
     /// tightest bound on staleness, and at most a second.
-    pub look: Duration,
+    pub check_capture_every: Duration,
     /// The source of time for limits.
     pub clock: Arc<dyn Clock>,
     /// Runs the task that sends wake-ups.

@@ -7,8 +7,8 @@ use tidings_core::Schema;
 
 use super::error::PgLogError;
 use crate::logs::{
+    capture::{CaptureState, CaptureStates},
     keys::key_fields,
-    prints::{Print, Prints},
 };
 
 /// The entities and fields that must be captured for a node.
@@ -21,33 +21,34 @@ pub(super) struct Wanted {
 
 /// The check, as a scalar subquery; `ENTITIES` and `FIELDS` stand for the two arrays of [`Wanted`].
 /// Tables are found by their names each time, so that a table that took another's name is checked.
-const LOOK: &str = "(with recursive tree as ( \
+const CHECK: &str = "(with recursive tree as ( \
       select w.entity, to_regclass(quote_ident(w.entity))::oid as relid, string_to_array(w.fields, ',') as fields \
       from unnest(ENTITIES::text[], FIELDS::text[]) as w (entity, fields) \
       union all \
       select t.entity, i.inhrelid, t.fields \
       from tree t join pg_catalog.pg_inherits i on i.inhparent = t.relid \
-    ), looked as ( \
-      select t.entity, t.relid, l.in_place, l.print from tree t cross join lateral ( \
+    ), checked as ( \
+      select t.entity, t.relid, l.in_place, l.fingerprint from tree t cross join lateral ( \
         select count(*) filter (where tr.tgenabled = 'A' and n.nspname = 'tidings' \
             and string_to_array(substring(p.prosrc from '-- tidings [0-9]+: ([^\n]*)'), ',') @> t.fields \
             and (tr.tgtype & 1 = 1) = (tr.tgname <> 'tidings_truncate' and exists ( \
               select from pg_catalog.pg_subscription_rel s where s.srrelid = t.relid))) = 4 as in_place, \
-          coalesce(string_agg(concat_ws('.', tr.oid, tr.xmin, p.oid, p.xmin), ' ' order by tr.tgname), '') as print \
+          coalesce(string_agg(concat_ws('.', tr.oid, tr.xmin, p.oid, p.xmin), ' ' order by tr.tgname), '') as fingerprint \
         from pg_catalog.pg_trigger tr join pg_catalog.pg_proc p on p.oid = tr.tgfoid \
           join pg_catalog.pg_namespace n on n.oid = p.pronamespace \
         where tr.tgrelid = t.relid \
           and tr.tgname in ('tidings_insert', 'tidings_update', 'tidings_delete', 'tidings_truncate') \
       ) l \
     ) \
-    select coalesce(json_agg(json_build_array(e.entity, e.in_place, e.print)), '[]')::text from ( \
+    select coalesce(json_agg(json_build_array(e.entity, e.in_place, e.fingerprint)), '[]')::text from ( \
       select entity, bool_and(in_place) as in_place, \
-        md5(string_agg(concat(relid, ':', print), ' ' order by relid)) as print \
-      from looked group by entity) e)";
+        md5(string_agg(concat(relid, ':', fingerprint), ' ' order by relid)) as fingerprint \
+      from checked group by entity) e)";
 
 /// Returns the subquery that checks capture, with its two parameters numbered from `first` on.
-pub(super) fn look(first: usize) -> String {
-    LOOK.replace("ENTITIES", &format!("${first}"))
+pub(super) fn check(first: usize) -> String {
+    CHECK
+        .replace("ENTITIES", &format!("${first}"))
         .replace("FIELDS", &format!("${}", first + 1))
 }
 
@@ -63,11 +64,17 @@ impl Wanted {
 }
 
 /// Parses the result of the check.
-pub(super) fn parse(text: &str) -> Result<Prints, PgLogError> {
+pub(super) fn parse(text: &str) -> Result<CaptureStates, PgLogError> {
     let found: Vec<(String, bool, String)> = serde_json::from_str(text)
         .map_err(|_| PgLogError::malformed("the state of capture cannot be read"))?;
-    let entities = found
-        .into_iter()
-        .map(|(entity, in_place, print)| (entity, Print { in_place, print }));
+    let entities = found.into_iter().map(|(entity, in_place, fingerprint)| {
+        (
+            entity,
+            CaptureState {
+                in_place,
+                fingerprint,
+            },
+        )
+    });
     Ok(entities.collect())
 }

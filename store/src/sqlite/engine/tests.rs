@@ -65,7 +65,7 @@ async fn a_head_that_was_taken_beside_a_held_file_does_not_take_the_file_later()
         node: "one".into(),
         schemas,
         recorded: Vec::new(),
-        look: Duration::ZERO,
+        check_capture_every: Duration::ZERO,
         clock: Arc::new(SystemClock::new()),
         spawn: Arc::new(CurrentRuntime),
     });

@@ -78,7 +78,7 @@ impl Commits {
 
     /// Scans the part of the write-ahead log that a snapshot shows, whose newest record is
     /// `newest`. Call it while the snapshot is open.
-    pub(super) fn look(&mut self, path: &Path, epoch: Epoch, place: Place, newest: u64) {
+    pub(super) fn scan(&mut self, path: &Path, epoch: Epoch, place: Place, newest: u64) {
         if self.epoch != Some(epoch) {
             *self = Self {
                 epoch: Some(epoch),

@@ -35,11 +35,11 @@ use super::{
 use crate::{
     faults::continuity_is_checked,
     logs::{
+        capture::CaptureStates,
         evictions::stored_entry,
         limit::in_time,
         members::Own,
-        prints::Prints,
-        sights::{Sights, capture},
+        tracker::{CaptureTracker, capture},
     },
     sqlite::location::Identity,
 };
@@ -56,7 +56,7 @@ pub(crate) struct SqliteLog {
     closed: AtomicBool,
     /// The newest record that was seen.
     witness: Witness,
-    sights: Sights,
+    tracker: CaptureTracker,
     nudge: Nudge,
     /// The known transactions of other programs. It outlives a connection.
     commits: StdMutex<Commits>,
@@ -71,8 +71,8 @@ enum Found {
 }
 
 /// The result of a read of the head.
-enum Looked {
-    At(Cursor, Prints, Option<String>),
+enum HeadRead {
+    At(Cursor, CaptureStates, Option<String>),
     /// The log of this epoch has lost a record that this reader has seen.
     Lost(Epoch),
 }
@@ -85,7 +85,7 @@ impl SqliteLog {
             link: Mutex::new(None),
             closed: AtomicBool::new(false),
             witness: Witness::default(),
-            sights: Sights::default(),
+            tracker: CaptureTracker::default(),
             nudge,
             commits: StdMutex::default(),
         }
@@ -204,7 +204,7 @@ impl SqliteLog {
                 && last.at == *from.position()
                 && last.node.as_ref() == node
                 && from.epoch() == link.epoch
-                && !self.sights.has_untold()
+                && !self.tracker.has_unreported()
         });
         let Some(last) = last else {
             return Ok(None);
@@ -217,7 +217,7 @@ impl SqliteLog {
             trail: Vec::new(),
             cursor: from.clone(),
             extent: Extent::All,
-            sight: own.beside(self.sights.latest()),
+            sight: own.beside(self.tracker.latest()),
         }))
     }
 
@@ -256,7 +256,7 @@ impl SqliteLog {
         }
 
         let own = Own::read(member, head.own.as_deref()).ok_or_else(own_row_is_malformed)?;
-        let prints = read::prints(
+        let states = read::states(
             &mut link.connection,
             &self.settings.schemas,
             &mut link.schema,
@@ -268,7 +268,7 @@ impl SqliteLog {
             .images(&mut link.connection, &page.records)
             .await?;
         let newest = newest_of(link, &head).await?;
-        self.look_at_commits(link, head.newest).await?;
+        self.scan_commits(link, head.newest).await?;
 
         let marks = self.marks_of(link, &page.records).await?;
         end(&mut link.connection).await?;
@@ -296,7 +296,9 @@ impl SqliteLog {
         // Last, because a change is reported only once: a read that failed after this would lose
         // it.
         let way = (from, &cursor);
-        let capture = self.sights.tell(member, way, asked, prints, &mut records);
+        let capture = self
+            .tracker
+            .report(member, way, asked, states, &mut records);
 
         link.last = (!page.cut).then(|| Last {
             version,
@@ -319,45 +321,45 @@ impl SqliteLog {
         self.follow_commits().await?;
 
         let asked = self.settings.clock.now();
-        let (cursor, prints, own) = loop {
+        let (cursor, states, own) = loop {
             match self
-                .over_link(async |link| self.look_at_head(link, member).await)
+                .over_link(async |link| self.read_head(link, member).await)
                 .await?
             {
-                Looked::At(cursor, prints, own) => break (cursor, prints, own),
-                Looked::Lost(over) => self.begin_again(over).await?,
+                HeadRead::At(cursor, states, own) => break (cursor, states, own),
+                HeadRead::Lost(over) => self.begin_again(over).await?,
             }
         };
         let own = Own::read(member, own.as_deref()).ok_or_else(own_row_is_malformed)?;
-        let capture = capture(&prints);
-        self.sights.begin(member, &cursor, &capture, prints, asked);
+        let capture = capture(&states);
+        self.tracker.begin(member, &cursor, &capture, states, asked);
 
         let sight = own.beside(capture);
         Ok(Head { cursor, sight })
     }
 
-    async fn look_at_head(
+    async fn read_head(
         &self,
         link: &mut Link,
         member: Option<&MemberId>,
-    ) -> Result<Looked, SqliteLogError> {
+    ) -> Result<HeadRead, SqliteLogError> {
         begin(&mut link.connection).await?;
         let head = read::head(&mut link.connection, member).await?;
         if head.epoch != Some(link.epoch) {
             return Err(SqliteLogError::EpochEnded);
         }
         if !self.witness.holds(link, head.pruned).await? && continuity_is_checked() {
-            return Ok(Looked::Lost(link.epoch));
+            return Ok(HeadRead::Lost(link.epoch));
         }
 
         link.schema = None;
         let schemas = &self.settings.schemas;
-        let prints = read::prints(&mut link.connection, schemas, &mut link.schema).await?;
+        let states = read::states(&mut link.connection, schemas, &mut link.schema).await?;
         let newest = newest_of(link, &head).await?;
         end(&mut link.connection).await?;
         self.witness.note(link.epoch, newest);
         let cursor = after(link.epoch, newest);
-        Ok(Looked::At(cursor, prints.unwrap_or_default(), head.own))
+        Ok(HeadRead::At(cursor, states.unwrap_or_default(), head.own))
     }
 
     async fn append_entry(&self, entry: Appended) -> Result<Mark, LogError> {
@@ -467,16 +469,16 @@ impl Log for SqliteLog {
 
 impl KeptLog for SqliteLog {
     fn epoch(&self) -> Option<Epoch> {
-        self.sights.epoch()
+        self.tracker.epoch()
     }
 
     fn mark(&self, commit: CommitName) -> Option<Mark> {
-        let mark = Mark::new(self.sights.epoch()?, commit.number);
+        let mark = Mark::new(self.tracker.epoch()?, commit.number);
         Some(mark.with_id(commit.id))
     }
 
     fn capture(&self) -> Capture {
-        self.sights.latest()
+        self.tracker.latest()
     }
 
     fn prune(&self, retention: Duration) -> LogFuture<'_, Result<u64, LogError>> {

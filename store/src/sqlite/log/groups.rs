@@ -56,7 +56,7 @@ impl SqliteLog {
     }
 
     /// Scans for the commits of a snapshot, while it is open.
-    pub(super) async fn look_at_commits(
+    pub(super) async fn scan_commits(
         &self,
         link: &mut Link,
         newest: u64,
@@ -73,7 +73,7 @@ impl SqliteLog {
             let mut wal = path.clone().into_os_string();
             wal.push("-wal");
             let mut commits = self.commits();
-            commits.look(wal.as_ref(), link.epoch, place, newest);
+            commits.scan(wal.as_ref(), link.epoch, place, newest);
         }
         Ok(())
     }
@@ -86,7 +86,7 @@ impl SqliteLog {
         self.over_link(async |link| {
             begin(&mut link.connection).await?;
             let head = read::head(&mut link.connection, None).await?;
-            self.look_at_commits(link, head.newest).await?;
+            self.scan_commits(link, head.newest).await?;
             end(&mut link.connection).await
         })
         .await?;

@@ -123,7 +123,7 @@ impl Nudge {
             given: Arc::clone(&self.given),
             seen: None,
         };
-        listener.seen = listener.look();
+        listener.seen = listener.state();
 
         listener
     }
@@ -150,7 +150,7 @@ struct Listener {
 }
 
 impl Listener {
-    fn look(&self) -> Option<Seen> {
+    fn state(&self) -> Option<Seen> {
         let path = self.path.as_ref()?;
         let there = path.metadata().ok()?;
         let given = self.given.load(Ordering::SeqCst);
@@ -207,7 +207,7 @@ impl WakeUps for Listener {
         Box::pin(async move {
             loop {
                 self.changed().await;
-                let now = self.look();
+                let now = self.state();
                 let before = std::mem::replace(&mut self.seen, now);
                 self.follow(before, now);
 
@@ -304,13 +304,13 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
         let (_directory, [one, other]) = nudges(&clock);
         let listener = one.listener();
-        let before = listener.look().expect("a file");
+        let before = listener.state().expect("a file");
         one.give();
         one.give();
-        let own = listener.look().expect("a file");
+        let own = listener.state().expect("a file");
         assert!(!own.has_grown_since(Some(before)));
         other.give();
-        let both = listener.look().expect("a file");
+        let both = listener.state().expect("a file");
         assert!(both.has_grown_since(Some(own)));
     }
 

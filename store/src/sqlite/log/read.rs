@@ -16,7 +16,7 @@ use super::{
     record::{COLUMNS, Stored, id_of},
     watch,
 };
-use crate::logs::prints::Prints;
+use crate::logs::capture::CaptureStates;
 
 /// The maximum total length of the texts of a page's records, after which the rest is cut off.
 const PAGE_SIZE: i64 = 8 << 20;
@@ -98,18 +98,18 @@ pub(super) async fn schema_version(
 }
 
 /// Checks capture if the schema has changed since the last check.
-pub(super) async fn prints(
+pub(super) async fn states(
     connection: &mut SqliteConnection,
     schemas: &[&'static Schema],
     last: &mut Option<i64>,
-) -> Result<Option<Prints>, SqliteLogError> {
+) -> Result<Option<CaptureStates>, SqliteLogError> {
     let now = schema_version(connection).await?;
     if *last == Some(now) {
         return Ok(None);
     }
-    let prints = watch::look(connection, schemas).await?;
+    let states = watch::check(connection, schemas).await?;
     *last = Some(now);
-    Ok(Some(prints))
+    Ok(Some(states))
 }
 
 /// Finds the page that holds the number of the log's last record, in a schema of this version.

@@ -8,7 +8,7 @@ use super::{
     shape::{Named, shape_of},
     tables::version,
     triggers::{When, recorded_by},
-    watch::{look, triggers_of},
+    watch::{check, triggers_of},
 };
 use crate::logs::status::{Status, TableStatus};
 
@@ -71,8 +71,8 @@ async fn problems(
         }
     }
 
-    let prints = look(connection, &[schema]).await?;
-    if problems.is_empty() && prints.missing().next().is_some() {
+    let states = check(connection, &[schema]).await?;
+    if problems.is_empty() && states.missing().next().is_some() {
         problems.push(
             "some writes: the table or a trigger was altered since the installation".to_owned(),
         );

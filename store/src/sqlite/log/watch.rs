@@ -15,27 +15,33 @@ use super::{
     triggers::{is_newer, recorded_by},
 };
 use crate::logs::{
+    capture::{CaptureState, CaptureStates},
     keys::key_fields,
-    prints::{Print, Prints},
 };
 
 /// Returns the state of capture of all entities that a node reads.
-pub(super) async fn look(
+pub(super) async fn check(
     connection: &mut SqliteConnection,
     schemas: &[&'static Schema],
-) -> Result<Prints, SqliteLogError> {
-    let mut prints = Vec::new();
+) -> Result<CaptureStates, SqliteLogError> {
+    let mut states = Vec::new();
     for schema in schemas {
         let there = triggers_of(connection, schema.name()).await?;
         let in_place = is_in_place(connection, schema, &there).await?;
-        let print = there
+        let fingerprint = there
             .iter()
             .map(|(name, (row, sql))| format!("{row}:{name}:{sql}\n"))
             .collect();
-        prints.push((schema.name().to_owned(), Print { in_place, print }));
+        states.push((
+            schema.name().to_owned(),
+            CaptureState {
+                in_place,
+                fingerprint,
+            },
+        ));
     }
 
-    Ok(prints.into_iter().collect())
+    Ok(states.into_iter().collect())
 }
 
 /// Returns our triggers on an entity's table: where each is stored, and its text.

@@ -1,25 +1,28 @@
-//! [`Prints`]: the state of capture, by entity, as one check found it.
+//! [`CaptureStates`]: the state of capture, by entity, as one check found it.
 
 use std::collections::BTreeMap;
 
 /// The state of capture, by entity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Prints {
-    entities: BTreeMap<String, Print>,
+pub(crate) struct CaptureStates {
+    entities: BTreeMap<String, CaptureState>,
 }
 
 /// The state of capture of one entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Print {
+pub(crate) struct CaptureState {
     pub(crate) in_place: bool,
     /// Changes if capture was switched off and on again.
-    pub(crate) print: String,
+    pub(crate) fingerprint: String,
 }
 
-impl Prints {
+impl CaptureStates {
     /// Returns the entities that are not captured.
     pub(crate) fn missing(&self) -> impl Iterator<Item = &str> {
-        let missing = self.entities.iter().filter(|(_, print)| !print.in_place);
+        let missing = self
+            .entities
+            .iter()
+            .filter(|(_, fingerprint)| !fingerprint.in_place);
         missing.map(|(entity, _)| entity.as_str())
     }
 
@@ -29,13 +32,13 @@ impl Prints {
         let changed = self
             .entities
             .iter()
-            .filter(|(entity, print)| earlier.entities.get(*entity) != Some(print));
+            .filter(|(entity, fingerprint)| earlier.entities.get(*entity) != Some(fingerprint));
         changed.map(|(entity, _)| entity.as_str())
     }
 }
 
-impl FromIterator<(String, Print)> for Prints {
-    fn from_iter<I: IntoIterator<Item = (String, Print)>>(entities: I) -> Self {
+impl FromIterator<(String, CaptureState)> for CaptureStates {
+    fn from_iter<I: IntoIterator<Item = (String, CaptureState)>>(entities: I) -> Self {
         Self {
             entities: entities.into_iter().collect(),
         }
