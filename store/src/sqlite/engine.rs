@@ -14,7 +14,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tidings_core::{
     Row, RowError, Schema, Timestamp,
     clock::{Clock as _, SystemClock},
-    log::{KeptLog, Members},
+    log::{Announce, KeptLog, Members},
 };
 use tokio::{
     sync::Mutex as AsyncMutex,
@@ -36,7 +36,7 @@ use crate::{
         dialect::Sqlite,
         layout::lay_out,
         location::{Identity, Location, Lock, canonical},
-        log::{self, Pen, SqliteLog, SqliteMembers, Told},
+        log::{self, LogWriter, SqliteLog, SqliteMembers},
         queue::WriteQueue,
         session::{Records, SqliteSession},
         start::start,
@@ -164,7 +164,7 @@ impl SqliteEngine {
         log::Settings {
             location: self.location.clone(),
             identity: self.identity.clone(),
-            pen: Pen::new(Arc::clone(&self.writer), self.patience),
+            writer: LogWriter::new(Arc::clone(&self.writer), self.patience),
             schemas: needs.schemas,
             recorded: needs.recorded,
             clock: needs.clock,
@@ -255,7 +255,7 @@ impl Engine for SqliteEngine {
                             session.records = Some(Records {
                                 first,
                                 node: self.node.get().cloned(),
-                                told: Told::Yes,
+                                announce: Announce::Event,
                                 mark: None,
                             });
                         }

@@ -36,16 +36,16 @@ mod status;
 
 mod installer;
 
-mod pen;
+mod writer;
 
 mod wal;
 
 mod commits;
 
+mod commit_name;
 mod epoch;
 mod record;
 mod settings;
-mod stamp;
 
 mod read;
 
@@ -65,11 +65,11 @@ mod outbox;
 
 pub(crate) use self::{
     capture::{install_within, is_captured},
+    commit_name::{RecordId, name_commit, newest},
     engine::SqliteLog,
     members::SqliteMembers,
-    pen::Pen,
     settings::Settings,
-    stamp::{Stamp, Told, newest, stamp},
+    writer::LogWriter,
 };
 pub use self::{error::SqliteLogError, installer::Installer};
 pub use crate::logs::status::{Installed, Status, TableStatus};

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::{Row, RowError, Schema, log::CommitName};
+use tidings_core::{
+    Row, RowError, Schema,
+    log::{Announce, CommitName},
+};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
@@ -14,7 +17,7 @@ use crate::{
     sqlite::{
         codes::{failed, refused, uncommitted},
         connection::{Writer, change, execute, rows},
-        log::{self, Stamp, Told},
+        log::{self, RecordId},
         values::{arguments, decode, decode_live},
     },
 };
@@ -31,11 +34,11 @@ pub(crate) struct SqliteSession {
 #[derive(Debug)]
 pub(super) struct Records {
     /// The newest record before the transaction.
-    pub(super) first: Stamp,
+    pub(super) first: RecordId,
     pub(super) node: Option<Arc<str>>,
-    pub(super) told: Told,
+    pub(super) announce: Announce,
     /// The last record of the transaction, once it is known.
-    pub(super) mark: Option<Stamp>,
+    pub(super) mark: Option<RecordId>,
 }
 
 impl Session for SqliteSession {
@@ -103,7 +106,7 @@ impl Session for SqliteSession {
 
     fn silence(&mut self) -> BoxFuture<'_, Result<(), Error>> {
         if let Some(records) = &mut self.records {
-            records.told = Told::No;
+            records.announce = Announce::Silent;
         }
         std::future::ready(Ok(())).boxed()
     }
@@ -114,14 +117,14 @@ impl Session for SqliteSession {
                 return Ok(());
             };
 
-            let stamped = log::stamp(
+            let named = log::name_commit(
                 self.writer.connection_in_transaction()?,
                 records.first.number,
                 records.node.as_deref(),
-                records.told,
+                records.announce,
                 changed,
             );
-            records.mark = Some(stamped.await?);
+            records.mark = Some(named.await?);
 
             Ok(())
         }

@@ -368,7 +368,7 @@ impl SqliteLog {
         let origin = entry.origin().map(str::to_owned);
         let written = self
             .settings
-            .pen
+            .writer
             .write(async |connection| {
                 let row = sqlx::query(
                     "INSERT INTO tidings_log (kind, body, origin) VALUES ('i', ?, ?) \

@@ -11,7 +11,7 @@ use sqlx::{Row as _, SqliteConnection};
 use tidings_core::log::Epoch;
 use uuid::Uuid;
 
-use super::{error::SqliteLogError, pen::Pen, tables::version};
+use super::{error::SqliteLogError, tables::version, writer::LogWriter};
 use crate::sqlite::location::Identity;
 
 /// How long the beginning of an epoch waits for its turn and for other programs: less than the
@@ -38,7 +38,7 @@ pub(super) fn facts(identity: Option<&Identity>) -> String {
 /// Returns the current epoch, and begins one if the last has ended.
 pub(super) async fn establish(
     connection: &mut SqliteConnection,
-    pen: &Pen,
+    writer: &LogWriter,
     facts: &str,
     ask: Ask,
 ) -> Result<Epoch, SqliteLogError> {
@@ -49,7 +49,7 @@ pub(super) async fn establish(
         return Ok(epoch);
     }
 
-    pen.write_within(PATIENCE, async |connection| {
+    writer.write_within(PATIENCE, async |connection| {
         if let Some(epoch) = current(connection, facts, ask).await? {
             return Ok(epoch);
         }

@@ -45,7 +45,7 @@ impl Link {
     pub(super) async fn open(settings: &Settings, ask: Ask) -> Result<Self, SqliteLogError> {
         let mut connection = settings.location.connect_reader().await?;
         let facts = facts(settings.identity.as_ref());
-        let epoch = establish(&mut connection, &settings.pen, &facts, ask).await?;
+        let epoch = establish(&mut connection, &settings.writer, &facts, ask).await?;
         Ok(Self {
             connection,
             epoch,

@@ -69,7 +69,7 @@ impl SqliteMembers {
         call: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, SqliteLogError>,
     ) -> Result<T, LogError> {
         self.check_file()?;
-        let written = self.settings.pen.write(call).await?;
+        let written = self.settings.writer.write(call).await?;
         self.nudge.give();
         Ok(written)
     }

@@ -20,14 +20,14 @@ pub(super) async fn prune(settings: &Settings, retention: Duration) -> Result<u6
     let age = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
     let before = now.saturating_sub(age);
     let horizon = settings
-        .pen
+        .writer
         .write(async |connection| note(connection, now, before).await)
         .await?;
     let mut removed = 0;
 
     loop {
         let chunk = settings
-            .pen
+            .writer
             .write(async |connection| remove(connection, horizon).await)
             .await?;
         removed += chunk;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_core::{Schema, clock::Clock};
 
-use super::pen::Pen;
+use super::writer::LogWriter;
 use crate::sqlite::location::{Identity, Location};
 
 /// The settings with which a log is opened.
@@ -13,7 +13,7 @@ pub(crate) struct Settings {
     pub(crate) location: Location,
     /// The file that was opened there.
     pub(crate) identity: Option<Identity>,
-    pub(crate) pen: Pen,
+    pub(crate) writer: LogWriter,
     /// The entities whose changes are read, and whose tables must be captured.
     pub(crate) schemas: Vec<&'static Schema>,
     /// Entities whose changes are recorded by the outbox alone.

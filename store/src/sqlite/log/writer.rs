@@ -1,4 +1,4 @@
-//! [`Pen`]: writes to the log itself, in turn with the store's writes.
+//! [`LogWriter`]: writes to the log itself, in turn with the store's writes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,13 +16,13 @@ use crate::{
 
 /// The store's only writer, for writes to the log other than the changes of rows.
 #[derive(Clone, Debug)]
-pub(crate) struct Pen {
+pub(crate) struct LogWriter {
     writer: Arc<Mutex<Writer>>,
     /// How long a call waits for its turn and for other programs.
     patience: Duration,
 }
 
-impl Pen {
+impl LogWriter {
     pub(crate) fn new(writer: Arc<Mutex<Writer>>, patience: Duration) -> Self {
         Self { writer, patience }
     }

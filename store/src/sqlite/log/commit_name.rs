@@ -3,27 +3,21 @@
 //! trigger could read.
 
 use sqlx::{Row as _, SqliteConnection};
+use tidings_core::log::Announce;
 use uuid::Uuid;
 
 use super::{error::SqliteLogError, record::id_of};
 
-/// Whether handlers run for a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    Yes,
-    No,
-}
-
 /// A record's number and random id. The id distinguishes it from a record that had the same number
 /// before the file was restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub(crate) struct RecordId {
     pub(crate) number: i64,
     pub(crate) id: Uuid,
 }
 
 /// Returns the newest record.
-pub(crate) async fn newest(connection: &mut SqliteConnection) -> Result<Stamp, SqliteLogError> {
+pub(crate) async fn newest(connection: &mut SqliteConnection) -> Result<RecordId, SqliteLogError> {
     let found = sqlx::query(
         "SELECT s.seq, (SELECT l.nonce FROM tidings_log AS l WHERE l.id = s.seq) \
          FROM sqlite_sequence AS s WHERE s.name = 'tidings_log'",
@@ -32,7 +26,7 @@ pub(crate) async fn newest(connection: &mut SqliteConnection) -> Result<Stamp, S
     .await?;
     let row = found.ok_or(SqliteLogError::NotInstalled)?;
     let (number, nonce): (Option<i64>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
-    Ok(Stamp {
+    Ok(RecordId {
         number: number.ok_or(SqliteLogError::NotInstalled)?,
         id: id_of(nonce),
     })
@@ -41,13 +35,13 @@ pub(crate) async fn newest(connection: &mut SqliteConnection) -> Result<Stamp, S
 /// Sets the commit of all records after `first`. If fewer rows were recorded than changed, a
 /// trigger is missing: then a record of each entity as a whole is added. Returns the last record,
 /// which names the commit.
-pub(crate) async fn stamp(
+pub(crate) async fn name_commit(
     connection: &mut SqliteConnection,
     first: i64,
     origin: Option<&str>,
-    told: Told,
+    announce: Announce,
     changed: &[&'static str],
-) -> Result<Stamp, SqliteLogError> {
+) -> Result<RecordId, SqliteLogError> {
     let recorded =
         sqlx::query("SELECT count(*) FROM tidings_log WHERE id > ? AND kind IN ('c', 'u', 'd')")
             .bind(first)
@@ -74,9 +68,9 @@ pub(crate) async fn stamp(
     sqlx::query("UPDATE tidings_log SET mark = ?, origin = ?, silent = ? WHERE id > ?")
         .bind(last.number)
         .bind(origin.map(str::to_owned))
-        .bind(match told {
-            Told::Yes => 0_i64,
-            Told::No => 1,
+        .bind(match announce {
+            Announce::Event => 0_i64,
+            Announce::Silent => 1,
         })
         .bind(first)
         .execute(connection)
