@@ -6,7 +6,7 @@
 pub(crate) mod keys;
 
 // The entities whose changes are read.
-pub(crate) mod known;
+pub(crate) mod entities;
 
 // The time limit of a call.
 pub(crate) mod limit;

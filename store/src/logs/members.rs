@@ -37,12 +37,12 @@ pub(crate) fn sight_of(
 
 /// The state of a reader by its own row as a member.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Own {
+pub(crate) struct OwnRow {
     member: MemberSight,
     demand: Option<Demand>,
 }
 
-impl Own {
+impl OwnRow {
     /// Reads the row of the member that reads, if a member does. `None` if that row cannot be read.
     pub(crate) fn read(member: Option<&MemberId>, row: Option<&str>) -> Option<Self> {
         let (member, demand) = match member {
@@ -53,7 +53,7 @@ impl Own {
     }
 
     /// Returns what the reader gets besides the records.
-    pub(crate) fn beside(self, capture: Capture) -> Sight {
+    pub(crate) fn with_capture(self, capture: Capture) -> Sight {
         Sight {
             capture,
             member: self.member,

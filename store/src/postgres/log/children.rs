@@ -58,7 +58,7 @@ impl PgLog {
 /// Returns the entities and fields that refer to an entity and are evicted with it.
 fn going_with(link: &Link, parent: &str) -> Vec<(&'static Schema, String)> {
     let mut found = Vec::new();
-    for schema in link.lexicon.schemas() {
+    for schema in link.decoder.schemas() {
         for field in schema.fields() {
             let goes = field
                 .reference()

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tidings_core::{FieldKind, Value, log::Fields};
 use uuid::Uuid;
 
-use crate::logs::known::Known;
+use crate::logs::entities::LoggedEntity;
 
 /// Which fields an image holds.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub(super) type Image = Vec<Option<String>>;
 
 /// Decodes the fields of an image that the schema has; `None` if a text is not a value of its
 /// field's kind.
-pub(super) fn fields(known: &Known, layout: &Layout, image: &Image) -> Option<Fields> {
+pub(super) fn fields(known: &LoggedEntity, layout: &Layout, image: &Image) -> Option<Fields> {
     if image.len() != layout.fields.len() {
         return None;
     }

@@ -28,7 +28,7 @@ use crate::{
     logs::{
         capture::CaptureStates,
         evictions::stored_entry,
-        members::Own,
+        members::OwnRow,
         tracker::{CaptureCheck, CaptureTracker, capture},
     },
     settings::Pooler,
@@ -121,7 +121,7 @@ impl PgLog {
             passed_over: page.passed_over,
             cursor: page.cursor,
             extent: page.extent,
-            sight: page.own.beside(capture),
+            sight: page.own.with_capture(capture),
         }))
     }
 
@@ -162,9 +162,9 @@ impl PgLog {
         if applied.xmin() < head.pruned_below {
             return Ok(Beyond::Gap(GapReason::Trimmed));
         }
-        let own = Own::read(member, head.own.as_deref()).ok_or_else(own_row_is_malformed)?;
+        let own = OwnRow::read(member, head.own.as_deref()).ok_or_else(own_row_is_malformed)?;
 
-        link.learn(&page.records).await?;
+        link.load_layouts(&page.records).await?;
         let target = match position {
             Position::Page { target, .. } => Arc::clone(target),
             Position::Snapshot(_) | Position::Counted(_) | Position::Numbered { .. } => {
@@ -186,7 +186,7 @@ impl PgLog {
         };
         let mut records = Vec::with_capacity(page.records.len());
         for stored in &page.records {
-            if let Some(body) = link.lexicon.body(stored) {
+            if let Some(body) = link.decoder.body(stored) {
                 records.push(Record {
                     place: Place(within(stored.id)),
                     mark: Mark::new(from.epoch(), stored.xid),
@@ -224,11 +224,11 @@ impl PgLog {
                 Ok((cursor, page.head.states.unwrap_or_default(), page.head.own))
             })
             .await?;
-        let own = Own::read(member, own.as_deref()).ok_or_else(own_row_is_malformed)?;
+        let own = OwnRow::read(member, own.as_deref()).ok_or_else(own_row_is_malformed)?;
         let capture = capture(&states);
         self.tracker.begin(member, &cursor, &capture, states, asked);
 
-        let sight = own.beside(capture);
+        let sight = own.with_capture(capture);
         Ok(Head { cursor, sight })
     }
 
@@ -260,7 +260,7 @@ impl PgLog {
         let read = self.over_link(async |link| {
             let epoch = link.epoch;
             let known = asked.iter().enumerate().filter(|(_, row)| {
-                row.mark.epoch() == epoch && link.lexicon.schema(&row.entity).is_some()
+                row.mark.epoch() == epoch && link.decoder.schema(&row.entity).is_some()
             });
             let sought = known.map(|(place, row)| read::Sought {
                 place: i64::try_from(place).unwrap_or(i64::MAX),
@@ -276,7 +276,7 @@ impl PgLog {
                 return Ok(Answer::Cut(read));
             }
 
-            link.learn(&read.records).await?;
+            link.load_layouts(&read.records).await?;
             Ok(Answer::Groups(groups_of(link, read)))
         });
 
@@ -284,7 +284,7 @@ impl PgLog {
             Answer::Groups(groups) => Ok(groups),
             Answer::Cut(read) => {
                 self.over_link(async |link| {
-                    link.learn(&read.records).await?;
+                    link.load_layouts(&read.records).await?;
                     Ok(groups_of(link, read))
                 })
                 .await
@@ -310,7 +310,7 @@ struct BeyondPage {
     extent: Extent,
     /// `None` if capture was not checked.
     states: Option<CaptureStates>,
-    own: Own,
+    own: OwnRow,
 }
 
 /// The answer to a query for the records of rows.
@@ -323,7 +323,7 @@ enum Answer {
 fn groups_of(link: &Link, read: read::Rows) -> Vec<Option<Group>> {
     let mut groups: Vec<Vec<(u64, RowRecord)>> = vec![Vec::new(); read.answered];
     for (place, stored) in read.places.into_iter().zip(&read.records) {
-        match (link.lexicon.body(stored), groups.get_mut(place)) {
+        match (link.decoder.body(stored), groups.get_mut(place)) {
             (Some(Body::Row(row)), Some(group)) => group.push((stored.id, row)),
             (
                 Some(

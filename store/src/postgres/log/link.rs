@@ -11,7 +11,7 @@ use tidings_core::{
 use super::{
     epoch::{establish, refuse_standby},
     error::PgLogError,
-    record::{Lexicon, Stored},
+    record::{Decoder, Stored},
     settings::PgLogSettings,
     tables::run,
     watch::Wanted,
@@ -25,7 +25,7 @@ pub(super) struct Link {
     pooler: Pooler,
     pub(super) epoch: Epoch,
     pub(super) wanted: Wanted,
-    pub(super) lexicon: Lexicon,
+    pub(super) decoder: Decoder,
     /// It must not be used again.
     pub(super) is_spent: bool,
 }
@@ -35,12 +35,12 @@ impl Link {
     pub(super) async fn open(settings: &PgLogSettings, pooler: Pooler) -> Result<Self, PgLogError> {
         let mut connection = settings.options.connect().await?;
         let epoch = match pooler {
-            Pooler::None => learn(&mut connection).await?,
+            Pooler::None => checked_epoch(&mut connection).await?,
             Pooler::Transaction => {
-                let mut learning = connection.begin().await?;
-                let epoch = learn(&mut learning).await?;
-                learning.clear_cached_statements().await?;
-                learning.commit().await?;
+                let mut checking = connection.begin().await?;
+                let epoch = checked_epoch(&mut checking).await?;
+                checking.clear_cached_statements().await?;
+                checking.commit().await?;
                 epoch
             }
         };
@@ -50,14 +50,16 @@ impl Link {
             pooler,
             epoch,
             wanted,
-            lexicon: Lexicon::of(settings.schemas.iter().chain(&settings.recorded)),
+            decoder: Decoder::of(settings.schemas.iter().chain(&settings.recorded)),
             is_spent: false,
         })
     }
 
-    /// Reads the layouts that the lexicon lacks to decode the records.
-    pub(super) async fn learn(&mut self, records: &[Stored]) -> Result<(), PgLogError> {
-        self.lexicon.learn(&mut self.connection, records).await
+    /// Reads the layouts that the decoder lacks to decode the records.
+    pub(super) async fn load_layouts(&mut self, records: &[Stored]) -> Result<(), PgLogError> {
+        self.decoder
+            .load_layouts(&mut self.connection, records)
+            .await
     }
 
     /// Begins a call. Behind a pooler this begins a transaction, which keeps the session in which
@@ -85,7 +87,7 @@ impl Link {
     }
 }
 
-async fn learn(connection: &mut PgConnection) -> Result<Epoch, PgLogError> {
+async fn checked_epoch(connection: &mut PgConnection) -> Result<Epoch, PgLogError> {
     refuse_standby(connection).await?;
     establish(connection).await
 }

@@ -16,8 +16,8 @@ use super::{
     error::PgLogError,
 };
 use crate::logs::{
+    entities::{LoggedEntity, entities_by_name},
     evictions::read_entry,
-    known::{Known, known_by_name},
 };
 
 /// The columns of a record, in the order in which [`Stored::read`] reads them.
@@ -41,8 +41,8 @@ pub(super) struct Stored {
 
 /// The entities whose changes are read, and the layouts that were read so far.
 #[derive(Debug, Default)]
-pub(super) struct Lexicon {
-    entities: HashMap<&'static str, Known>,
+pub(super) struct Decoder {
+    entities: HashMap<&'static str, LoggedEntity>,
     layouts: HashMap<i32, Layout>,
 }
 
@@ -78,10 +78,10 @@ impl Stored {
     }
 }
 
-impl Lexicon {
+impl Decoder {
     pub(super) fn of<'a>(schemas: impl IntoIterator<Item = &'a &'static Schema>) -> Self {
         Self {
-            entities: known_by_name(schemas),
+            entities: entities_by_name(schemas),
             layouts: HashMap::new(),
         }
     }
@@ -96,7 +96,7 @@ impl Lexicon {
     }
 
     /// Reads the layouts of records that are not known yet.
-    pub(super) async fn learn(
+    pub(super) async fn load_layouts(
         &mut self,
         connection: &mut PgConnection,
         records: &[Stored],
@@ -152,7 +152,12 @@ impl Lexicon {
         ))
     }
 
-    fn row(&self, known: &Known, operation: Operation, record: &Stored) -> Option<RowRecord> {
+    fn row(
+        &self,
+        known: &LoggedEntity,
+        operation: Operation,
+        record: &Stored,
+    ) -> Option<RowRecord> {
         let layout = self.layouts.get(&record.layout?)?;
         let fields = |image: &Option<Image>| match image {
             Some(image) => decode::fields(known, layout, image),

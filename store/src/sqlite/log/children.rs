@@ -61,7 +61,7 @@ impl SqliteLog {
 /// Returns the entities and fields that refer to an entity and are evicted with it.
 fn going_with(link: &Link, parent: &str) -> Vec<(&'static Schema, usize)> {
     let mut found = Vec::new();
-    for schema in link.lexicon.schemas() {
+    for schema in link.decoder.schemas() {
         for (index, field) in schema.fields().iter().enumerate() {
             let goes = field
                 .reference()

@@ -38,7 +38,7 @@ use crate::{
         capture::CaptureStates,
         evictions::stored_entry,
         limit::in_time,
-        members::Own,
+        members::OwnRow,
         tracker::{CaptureTracker, capture},
     },
     sqlite::location::Identity,
@@ -210,14 +210,15 @@ impl SqliteLog {
             return Ok(None);
         };
 
-        let own = Own::read(member, last.head.own.as_deref()).ok_or_else(own_row_is_malformed)?;
+        let own =
+            OwnRow::read(member, last.head.own.as_deref()).ok_or_else(own_row_is_malformed)?;
         Ok(Some(Batch {
             records: Vec::new(),
             passed_over: 0,
             trail: Vec::new(),
             cursor: from.clone(),
             extent: Extent::All,
-            sight: own.beside(self.tracker.latest()),
+            sight: own.with_capture(self.tracker.latest()),
         }))
     }
 
@@ -255,7 +256,7 @@ impl SqliteLog {
             }
         }
 
-        let own = Own::read(member, head.own.as_deref()).ok_or_else(own_row_is_malformed)?;
+        let own = OwnRow::read(member, head.own.as_deref()).ok_or_else(own_row_is_malformed)?;
         let states = read::states(
             &mut link.connection,
             &self.settings.schemas,
@@ -264,7 +265,7 @@ impl SqliteLog {
         .await?;
         let page = read::page(&mut link.connection, at.number, limit).await?;
         let mut images = link
-            .lexicon
+            .decoder
             .images(&mut link.connection, &page.records)
             .await?;
         let newest = newest_of(link, &head).await?;
@@ -276,7 +277,7 @@ impl SqliteLog {
 
         let mut records = Vec::with_capacity(page.records.len());
         for (stored, mark) in page.records.iter().zip(marks) {
-            if let Some(body) = link.lexicon.body(stored, &mut images) {
+            if let Some(body) = link.decoder.body(stored, &mut images) {
                 records.push(Record {
                     place: Place(after(link.epoch, stored.step())),
                     mark,
@@ -313,7 +314,7 @@ impl SqliteLog {
             trail,
             cursor,
             extent: if page.cut { Extent::More } else { Extent::All },
-            sight: own.beside(capture),
+            sight: own.with_capture(capture),
         }))
     }
 
@@ -330,11 +331,11 @@ impl SqliteLog {
                 HeadRead::Lost(over) => self.begin_again(over).await?,
             }
         };
-        let own = Own::read(member, own.as_deref()).ok_or_else(own_row_is_malformed)?;
+        let own = OwnRow::read(member, own.as_deref()).ok_or_else(own_row_is_malformed)?;
         let capture = capture(&states);
         self.tracker.begin(member, &cursor, &capture, states, asked);
 
-        let sight = own.beside(capture);
+        let sight = own.with_capture(capture);
         Ok(Head { cursor, sight })
     }
 

@@ -111,7 +111,7 @@ impl SqliteLog {
         key: &PrimaryKey,
     ) -> Result<Option<Group>, LogError> {
         self.over_link(async |link| {
-            let known = link.lexicon.schema(entity);
+            let known = link.decoder.schema(entity);
             let (Some(schema), true) = (known, link.epoch == mark.epoch()) else {
                 return Ok(None);
             };
@@ -154,11 +154,11 @@ impl SqliteLog {
                 .into_iter()
                 .map(Stored::read)
                 .collect::<Result<Vec<_>, _>>()?;
-            let mut images = link.lexicon.images(&mut link.connection, &stored).await?;
+            let mut images = link.decoder.images(&mut link.connection, &stored).await?;
             end(&mut link.connection).await?;
 
             let rows = stored.iter().filter_map(|stored| {
-                match link.lexicon.body(stored, &mut images)? {
+                match link.decoder.body(stored, &mut images)? {
                     Body::Row(row) => Some((stored.id, row)),
                     Body::Entity(_) | Body::Evict(_) | Body::Event(_) | Body::Unreadable { .. } => {
                         None

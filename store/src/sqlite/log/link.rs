@@ -12,7 +12,7 @@ use super::{
     epoch::{Ask, establish, facts},
     error::SqliteLogError,
     read::Head,
-    record::Lexicon,
+    record::Decoder,
     settings::Settings,
 };
 
@@ -21,7 +21,7 @@ use super::{
 pub(super) struct Link {
     pub(super) connection: SqliteConnection,
     pub(super) epoch: Epoch,
-    pub(super) lexicon: Lexicon,
+    pub(super) decoder: Decoder,
     /// The last read that reached the end of the log.
     pub(super) last: Option<Last>,
     /// The version of the schema when capture was last checked.
@@ -49,7 +49,7 @@ impl Link {
         Ok(Self {
             connection,
             epoch,
-            lexicon: Lexicon::of(settings.schemas.iter().chain(&settings.recorded)),
+            decoder: Decoder::of(settings.schemas.iter().chain(&settings.recorded)),
             last: None,
             schema: None,
             place: None,

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     logs::{
+        entities::{LoggedEntity, entities_by_name},
         evictions::read_entry,
-        known::{Known, known_by_name},
     },
     sqlite::values::value_at,
 };
@@ -67,8 +67,8 @@ struct Layout {
 
 /// The entities whose changes are read, and the layouts that were read so far.
 #[derive(Debug, Default)]
-pub(super) struct Lexicon {
-    entities: HashMap<&'static str, Known>,
+pub(super) struct Decoder {
+    entities: HashMap<&'static str, LoggedEntity>,
     layouts: HashMap<i64, Layout>,
 }
 
@@ -112,10 +112,10 @@ impl Stored {
     }
 }
 
-impl Lexicon {
+impl Decoder {
     pub(super) fn of<'a>(schemas: impl IntoIterator<Item = &'a &'static Schema>) -> Self {
         Self {
-            entities: known_by_name(schemas),
+            entities: entities_by_name(schemas),
             layouts: HashMap::new(),
         }
     }
@@ -260,7 +260,7 @@ fn key_of(
     }
 }
 
-fn unreadable(known: &Known) -> Body {
+fn unreadable(known: &LoggedEntity) -> Body {
     Body::Unreadable {
         entity: Some(Arc::clone(&known.name)),
     }
@@ -271,7 +271,7 @@ impl Images {
     async fn read(
         &mut self,
         connection: &mut SqliteConnection,
-        known: &Known,
+        known: &LoggedEntity,
         layout: &Layout,
         ids: &BTreeSet<u64>,
         records: &[Stored],
@@ -323,7 +323,7 @@ impl Images {
 
 /// Returns the values of one row; `None` if one is not a value of its field's kind.
 fn image(
-    known: &Known,
+    known: &LoggedEntity,
     fields: &[(usize, bool)],
     row: &SqliteRow,
     from: usize,

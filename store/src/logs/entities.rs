@@ -1,4 +1,4 @@
-//! [`Known`]: an entity whose changes are read from a log.
+//! [`LoggedEntity`]: an entity whose changes are read from a log.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,7 +6,7 @@ use tidings_core::Schema;
 
 /// An entity whose changes are read from the log.
 #[derive(Debug)]
-pub(crate) struct Known {
+pub(crate) struct LoggedEntity {
     pub(crate) schema: &'static Schema,
     pub(crate) name: Arc<str>,
     /// The names of its fields, in order.
@@ -14,12 +14,12 @@ pub(crate) struct Known {
 }
 
 /// Returns the entities whose changes are read, by name.
-pub(crate) fn known_by_name<'a>(
+pub(crate) fn entities_by_name<'a>(
     schemas: impl IntoIterator<Item = &'a &'static Schema>,
-) -> HashMap<&'static str, Known> {
+) -> HashMap<&'static str, LoggedEntity> {
     let entities = schemas.into_iter().map(|schema| {
         let names = schema.fields().iter().map(|field| field.name().into());
-        let known = Known {
+        let known = LoggedEntity {
             schema,
             name: schema.name().into(),
             names: names.collect(),
