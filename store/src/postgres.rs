@@ -25,7 +25,7 @@ mod connection;
 mod pool;
 
 // The lock that keeps other nodes away.
-mod keeper;
+mod node_lock;
 
 // Tables made from schemas.
 mod layout;

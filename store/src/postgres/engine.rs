@@ -35,9 +35,9 @@ use crate::{
         codes::{failed, is_lost, too_late},
         connection::Connection,
         dialect::Postgres,
-        keeper::Keeper,
         layout,
         log::{self, InstallOptions, PgLog, PgLogSettings, PgMembers, Retire},
+        node_lock::NodeLock,
         pool::{Pool, Source},
         session::{Constraints, PgSession},
         values::{Bound, arguments, decode_live},
@@ -55,7 +55,7 @@ const LAYOUT: u32 = 60;
 #[derive(Debug)]
 pub(crate) struct PostgresEngine {
     pool: Arc<Pool>,
-    keeper: Keeper,
+    node_lock: NodeLock,
     constraints: Arc<Constraints>,
     closed: AtomicBool,
     released: Released,
@@ -71,10 +71,10 @@ impl PostgresEngine {
         })?;
         let pool = Arc::new(Pool::new(address, settings, runtime));
 
-        let keeper = Keeper::take(&pool).await?;
+        let node_lock = NodeLock::take(&pool).await?;
         let engine = Self {
             pool,
-            keeper,
+            node_lock,
             constraints: Arc::default(),
             closed: AtomicBool::new(false),
             released: Released::default(),
@@ -287,7 +287,7 @@ impl Engine for PostgresEngine {
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Error>> {
         async move {
             self.check_open()?;
-            self.keeper.check(&self.pool).await?;
+            self.node_lock.check(&self.pool).await?;
             let session = PgSession::begin(&self.pool, &self.constraints).await?;
             Ok(Box::new(session) as Box<dyn Session>)
         }
@@ -297,7 +297,7 @@ impl Engine for PostgresEngine {
     fn lay_out<'a>(&'a self, schemas: &'a [&'static Schema]) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             self.check_open()?;
-            self.keeper.check(&self.pool).await?;
+            self.node_lock.check(&self.pool).await?;
             let mut connection = self.pool.open(self.pool.deadline()).await?;
             let limit = self.pool.settings.timeout * LAYOUT;
             let done = timeout_at(
@@ -367,7 +367,7 @@ impl Engine for PostgresEngine {
             self.closed.store(true, Ordering::SeqCst);
             let closed = self.pool.close().await;
             // Last, because no other node may write before our writes have ended.
-            self.keeper.close(&self.pool).await;
+            self.node_lock.close(&self.pool).await;
             closed
         }
         .boxed()
@@ -376,7 +376,7 @@ impl Engine for PostgresEngine {
     fn release(&self) {
         self.closed.store(true, Ordering::SeqCst);
         self.pool.release();
-        self.keeper.release();
+        self.node_lock.release();
         self.released.set();
     }
 

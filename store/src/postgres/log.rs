@@ -48,7 +48,7 @@ mod outbox;
 pub(crate) use self::{
     capture::install_within,
     epoch::begun,
-    tables::{LIVING, LOCK as LAYOUT_LOCK, START, prepare},
+    tables::{LOCK as LAYOUT_LOCK, NODE_LOCK, START, prepare},
 };
 pub use self::{
     capture::{InstallOptions, Wake, install, remove},

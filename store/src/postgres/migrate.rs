@@ -20,7 +20,7 @@ use crate::{
         codes::failed,
         connection::Connection,
         layout::Tables,
-        log::{self, InstallOptions, LIVING},
+        log::{self, InstallOptions, NODE_LOCK},
     },
     settings::{Pooler, Settings},
 };
@@ -123,7 +123,7 @@ impl Target for PgTarget {
 
     fn is_alone(&mut self) -> BoxFuture<'_, Result<bool, Error>> {
         async move {
-            let sql = format!("SELECT pg_try_advisory_xact_lock({LIVING})::int::bigint");
+            let sql = format!("SELECT pg_try_advisory_xact_lock({NODE_LOCK})::int::bigint");
             Ok(self.inspect().count(&sql).await? == 1)
         }
         .boxed()

@@ -14,7 +14,7 @@ use super::{
     columns::{Columns, columns_of},
     error::PgLogError,
     function::{Event, Key, Layout, Level, Plan, Push},
-    tables::{LIVING, lock, prepare, run},
+    tables::{NODE_LOCK, lock, prepare, run},
     tree::{Able, Captured, find, tree},
 };
 use crate::{
@@ -160,7 +160,7 @@ pub async fn remove(connection: &mut PgConnection) -> Result<Vec<String>, PgLogE
 /// Returns whether no node runs. Each node holds a lock for as long as it runs; on success this
 /// transaction holds it to its end.
 async fn no_node_runs(connection: &mut PgConnection) -> Result<bool, PgLogError> {
-    let sql = format!("select pg_try_advisory_xact_lock({LIVING})");
+    let sql = format!("select pg_try_advisory_xact_lock({NODE_LOCK})");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql))
         .fetch_one(connection)
         .await?;

@@ -25,7 +25,7 @@ use super::{
     link::in_time,
     names::literal,
     settings::PgLogSettings,
-    tables::{LIVING, version},
+    tables::{NODE_LOCK, version},
     values::number,
 };
 use crate::logs::members::{last_report, sight_of};
@@ -85,7 +85,7 @@ impl PgMembers {
 }
 
 async fn lock(connection: &mut PgConnection, how: &str) -> Result<bool, PgLogError> {
-    let sql = format!("select pg_catalog.{how}({LIVING})");
+    let sql = format!("select pg_catalog.{how}({NODE_LOCK})");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql))
         .fetch_one(connection)
         .await?;

@@ -27,7 +27,7 @@ const FACTS: &str = "alter table tidings.members
 /// Counts the start of a node; returns the key and the number of starts.
 pub(crate) const START: &str = "update tidings.start set starts = starts + 1 returning key, starts";
 /// The key of the lock that nodes hold as long as they live.
-pub(crate) const LIVING: &str = "pg_catalog.hashtextextended('tidings node', 0)";
+pub(crate) const NODE_LOCK: &str = "pg_catalog.hashtextextended('tidings node', 0)";
 /// Takes the lock under which the log's own tables and capture are changed.
 pub(crate) const LOCK: &str =
     "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('tidings layout', 0))";

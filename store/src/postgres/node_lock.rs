@@ -1,4 +1,4 @@
-//! [`Keeper`]: the lock that keeps other nodes away from a database; members of a cluster share it.
+//! [`NodeLock`]: the lock that keeps other nodes away from a database; members of a cluster share it.
 //!
 //! It is an advisory lock of the server on a connection of its own, so it ends with the process,
 //! however that ends. While one node holds it, no other node can begin to write; while members hold
@@ -19,7 +19,7 @@ use crate::{
     postgres::{
         codes::{failed, too_late},
         connection::Connection,
-        log::LIVING,
+        log::NODE_LOCK,
         pool::Pool,
     },
     settings::{Pooler, Sharing},
@@ -33,7 +33,7 @@ const LINGER: (Duration, Duration) = (Duration::from_millis(1_000), Duration::fr
 
 /// The connection that holds the lock.
 #[derive(Debug, Default)]
-pub(crate) struct Keeper {
+pub(crate) struct NodeLock {
     held: Mutex<Option<Held>>,
 }
 
@@ -43,16 +43,16 @@ struct Held {
     proven: Instant,
 }
 
-impl Keeper {
+impl NodeLock {
     /// Takes the lock.
     pub(crate) async fn take(pool: &Pool) -> Result<Self, Error> {
-        let keeper = Self::default();
+        let node_lock = Self::default();
         if pool.settings.pooler == Pooler::Transaction {
             tracing::warn!(
                 database = pool.address.shown(),
                 "through a pooler in transaction mode a second node on the database goes unnoticed"
             );
-            return Ok(keeper);
+            return Ok(node_lock);
         }
 
         let clock = SystemClock::new();
@@ -60,8 +60,8 @@ impl Keeper {
         loop {
             match lock(pool).await {
                 Ok(held) => {
-                    *keeper.held.lock().await = Some(held);
-                    return Ok(keeper);
+                    *node_lock.held.lock().await = Some(held);
+                    return Ok(node_lock);
                 }
                 Err(Error::DatabaseInUse { .. }) if Instant::now() < until => {
                     clock.sleep(LINGER.1).await;
@@ -123,7 +123,7 @@ async fn lock(pool: &Pool) -> Result<Held, Error> {
         Sharing::Alone => ("pg_try_advisory_lock", Holder::Nodes),
         Sharing::Cluster => ("pg_try_advisory_lock_shared", Holder::Alone),
     };
-    let take = format!("SELECT pg_catalog.{how}({LIVING})");
+    let take = format!("SELECT pg_catalog.{how}({NODE_LOCK})");
     let answer = timeout_at(until, connection.ask(&take)).await;
     let answer = answer.map_err(|_| too_late(pool.settings.timeout))?;
     let rows = answer.map_err(failed)?;
