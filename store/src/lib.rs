@@ -233,7 +233,7 @@ pub mod sqlite;
 pub mod postgres;
 
 // A store without tables, for a log on a server of its own. Must not know which server.
-mod apart;
+mod tableless;
 
 // What a write does inside its transaction, and its path to the sink. Must not know handles.
 mod write;

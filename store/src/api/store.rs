@@ -18,7 +18,6 @@ use tokio::{runtime::Handle, sync::Mutex as AsyncMutex};
 
 pub use self::options::OpenOptions;
 use crate::{
-    apart::Apart,
     api::{
         dao::Dao,
         kind::{Kind, kind_of},
@@ -33,6 +32,7 @@ use crate::{
     settings::Settings,
     sink::ChangeSink,
     start::Start,
+    tableless::TablelessEngine,
     write::{attached::Attached, catalog::Catalog, route::Route},
 };
 
@@ -126,7 +126,7 @@ impl Store {
         log: Arc<dyn KeptLog>,
         key: Option<[u8; 32]>,
     ) -> Self {
-        Self::over(Arc::new(Apart::new(server, log, key)))
+        Self::over(Arc::new(TablelessEngine::new(server, log, key)))
     }
 
     pub(crate) fn over(engine: Arc<dyn Engine>) -> Self {

@@ -27,14 +27,14 @@ use crate::{
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// The engine of a store without tables: a log on a server of its own.
-pub(crate) struct Apart {
+pub(crate) struct TablelessEngine {
     name: &'static str,
     log: Arc<dyn KeptLog>,
     key: DatabaseKey,
     released: Released,
 }
 
-impl Apart {
+impl TablelessEngine {
     pub(crate) fn new(name: &'static str, log: Arc<dyn KeptLog>, key: Option<[u8; 32]>) -> Self {
         // Without a key of the cluster, tokens are valid in this process only.
         let key = key.unwrap_or_else(|| {
@@ -60,7 +60,7 @@ impl Apart {
             .log
             .head(None)
             .await
-            .map_err(|error| self.told(error))?;
+            .map_err(|error| self.log_error(error))?;
 
         match *head.cursor.position() {
             Position::Numbered { last: number, id } => Ok(Step { number, id }),
@@ -71,7 +71,7 @@ impl Apart {
         }
     }
 
-    fn told(&self, error: LogError) -> Error {
+    fn log_error(&self, error: LogError) -> Error {
         match error {
             LogError::Unfit { reason } => Error::Unfit {
                 database: format!("the {} server", self.name),
@@ -88,7 +88,7 @@ fn no_tables<T>() -> Result<T, Error> {
     })
 }
 
-impl Engine for Apart {
+impl Engine for TablelessEngine {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -122,7 +122,7 @@ impl Engine for Apart {
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Error>> {
         async {
             let newest = self.newest().await?;
-            Ok(Box::new(Nothing { newest }) as Box<dyn Session>)
+            Ok(Box::new(TablelessSession { newest }) as Box<dyn Session>)
         }
         .boxed()
     }
@@ -163,9 +163,9 @@ impl Engine for Apart {
     }
 }
 
-impl fmt::Debug for Apart {
+impl fmt::Debug for TablelessEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Apart")
+        f.debug_struct("TablelessEngine")
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
@@ -173,12 +173,12 @@ impl fmt::Debug for Apart {
 
 /// A transaction over no tables.
 #[derive(Debug)]
-struct Nothing {
+struct TablelessSession {
     /// The newest record of the log when the transaction began.
     newest: Step,
 }
 
-impl Session for Nothing {
+impl Session for TablelessSession {
     fn rows<'a>(
         &'a mut self,
         _: &'a Sql,
