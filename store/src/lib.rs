@@ -170,7 +170,7 @@ mod error;
 mod parameter;
 
 // The pauses between attempts.
-mod pauses;
+mod backoff;
 
 // Selects the row of a call.
 mod selector;

@@ -15,10 +15,10 @@ pub use self::step::StepStatements;
 use self::step::{Held, Moment, Step};
 use crate::{
     api::kind::{Kind, kind_of},
+    backoff::LockWaits,
     error::Error,
     layout::{Compared, Depth, Words, compare},
     migration::{Patience, Plan, Purpose, Recorded, Target, alterations},
-    pauses::Waits,
     settings::check_limit,
 };
 
@@ -249,7 +249,7 @@ impl Migrations {
     async fn attempt(&self, held: &mut Held) -> Result<Plan, Error> {
         let clock = SystemClock::new();
         let mut turn = self.patience;
-        let mut tables = Waits::of_tables(self.patience);
+        let mut tables = LockWaits::of_tables(self.patience);
 
         loop {
             let asked = Instant::now();
@@ -261,11 +261,11 @@ impl Migrations {
             turn = turn.saturating_sub(asked.elapsed());
 
             let error = match self.change(held).await {
-                Err(error) if error.is_held_up() => error,
+                Err(error) if error.is_lock_timeout() => error,
                 ended => return ended,
             };
 
-            let Some(pause) = tables.held_up() else {
+            let Some(pause) = tables.timed_out() else {
                 return Err(error);
             };
             held.target()?.roll_back().await?;

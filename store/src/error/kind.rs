@@ -136,12 +136,12 @@ impl Error {
 
     /// Returns whether others held a lock of PostgreSQL for longer than a statement waits: a
     /// statement of the store, or of a step of a migration.
-    pub(crate) fn is_held_up(&self) -> bool {
+    pub(crate) fn is_lock_timeout(&self) -> bool {
         match self {
             Self::Busy(error) => error.code() == Some("55P03"),
             Self::Step { source, .. } => {
                 let source = source.downcast_ref::<Self>();
-                source.is_some_and(Self::is_held_up)
+                source.is_some_and(Self::is_lock_timeout)
             }
             _ => false,
         }

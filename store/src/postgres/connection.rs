@@ -10,9 +10,9 @@ use tidings_core::clock::{Clock as _, SystemClock};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    backoff::Backoff,
     engine::Sql,
     error::Error,
-    pauses::Pauses,
     postgres::{
         address::Address,
         codes::{failed, may_come_back, too_late},
@@ -62,7 +62,7 @@ impl Connection {
     ) -> Result<Self, Error> {
         let clock = SystemClock::new();
         let options = address.options(settings.pooler);
-        let mut pauses = Pauses::of_connecting();
+        let mut backoff = Backoff::of_connecting();
 
         loop {
             let error = match timeout_at(until, options.connect()).await {
@@ -83,7 +83,7 @@ impl Connection {
                 Err(_) => return Err(too_late(settings.timeout)),
             };
 
-            match pauses.next_before(until) {
+            match backoff.next_before(until) {
                 Some(pause) if may_come_back(&error) => clock.sleep(pause).await,
                 _ => return Err(unreachable(error)),
             }

@@ -23,13 +23,13 @@ use tokio::{
 };
 
 use crate::{
+    backoff::LockWaits,
     engine::{Dialect, Engine, Session, Sql},
     error::{DatabaseError, Error},
     follow::LogNeeds,
     live::Live,
     migration::Recorded,
     parameter::Parameter,
-    pauses::Waits,
     postgres::{
         address::Address,
         codes::{failed, is_lost, too_late},
@@ -137,7 +137,7 @@ impl PostgresEngine {
         limit: Duration,
     ) -> Result<(), Error> {
         let clock = SystemClock::new();
-        let mut waits = Waits::of_tables(self.pool.settings.timeout);
+        let mut waits = LockWaits::of_tables(self.pool.settings.timeout);
 
         loop {
             // Nodes that start at the same time create the tables one after the other. The first of
@@ -149,10 +149,10 @@ impl PostgresEngine {
 
             wait_at_most(connection, waits.next()).await?;
             let error = match self.try_lay_out(connection, schemas).await {
-                Err(error) if error.is_held_up() => error,
+                Err(error) if error.is_lock_timeout() => error,
                 ended => return ended,
             };
-            let Some(pause) = waits.held_up() else {
+            let Some(pause) = waits.timed_out() else {
                 return Err(error);
             };
 

@@ -1,5 +1,5 @@
-//! [`Pauses`]: the pauses between attempts to get something that others hold. They grow, and differ
-//! between nodes. [`Waits`]: how long each attempt to lock a table waits.
+//! [`Backoff`]: the pauses between attempts to get something that others hold. They grow, and differ
+//! between nodes. [`LockWaits`]: how long each attempt to lock a table waits.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 /// The pauses between attempts.
 #[derive(Debug)]
-pub(crate) struct Pauses {
+pub(crate) struct Backoff {
     next: Duration,
     longest: Duration,
 }
 
-impl Pauses {
+impl Backoff {
     /// Returns the pauses between attempts to connect.
     pub(crate) fn of_connecting() -> Self {
         Self {
@@ -58,19 +58,19 @@ const LAST: Duration = Duration::from_secs(5);
 /// table one after the other, it is never free; so the last attempt waits for all of the time that
 /// is left, which is half of the limit or a few seconds.
 #[derive(Debug)]
-pub(crate) struct Waits {
+pub(crate) struct LockWaits {
     left: Duration,
     last: Duration,
-    pauses: Pauses,
+    backoff: Backoff,
 }
 
-impl Waits {
+impl LockWaits {
     /// Returns the waits for tables, with one limit for all of them together.
     pub(crate) fn of_tables(limit: Duration) -> Self {
         Self {
             left: limit,
             last: LAST.min(limit / 2),
-            pauses: Pauses::of_tables(),
+            backoff: Backoff::of_tables(),
         }
     }
 
@@ -85,12 +85,12 @@ impl Waits {
 
     /// Counts an attempt that did not get its table in time, and returns how long to pause before
     /// the next; `None` if it was the last.
-    pub(crate) fn held_up(&mut self) -> Option<Duration> {
+    pub(crate) fn timed_out(&mut self) -> Option<Duration> {
         self.left -= self.next();
         if self.left.is_zero() {
             return None;
         }
-        let pause = self.pauses.next().min(self.left - self.last);
+        let pause = self.backoff.next().min(self.left - self.last);
         self.left -= pause;
         Some(pause)
     }
@@ -102,24 +102,24 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_bound_and_end_before_the_time_is_over() {
-        let mut pauses = Pauses::of_tables();
+        let mut backoff = Backoff::of_tables();
         let far = Instant::now() + Duration::from_secs(3_600);
         for most in [100, 200, 400, 800, 800] {
             let most = Duration::from_millis(most);
-            let pause = pauses.next_before(far).unwrap();
+            let pause = backoff.next_before(far).unwrap();
             assert!((most / 2..=most).contains(&pause), "{pause:?} of {most:?}");
         }
         let near = Instant::now() + Duration::from_millis(399);
-        assert_eq!(pauses.next_before(near), None);
+        assert_eq!(backoff.next_before(near), None);
     }
 
     #[test]
     fn the_last_attempt_waits_out_what_is_left_of_the_limit() {
         for limit in [400, 700, 2_000, 5_000, 60_000] {
             let limit = Duration::from_millis(limit);
-            let mut waits = Waits::of_tables(limit);
+            let mut waits = LockWaits::of_tables(limit);
             let (mut all, mut wait) = (waits.next(), waits.next());
-            while let Some(pause) = waits.held_up() {
+            while let Some(pause) = waits.timed_out() {
                 assert_eq!(wait, BRIEFLY, "the table is left to others in between");
                 wait = waits.next();
                 all += pause + wait;
