@@ -126,14 +126,14 @@ impl fmt::Display for PlannedChange {
 /// The purpose of a migration's transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    Look,
+    Plan,
     /// To change tables. Until it is done, no other migration and no starting node changes them.
     Apply,
 }
 
 /// How long a transaction of a migration waits for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Patience {
+pub(crate) struct WaitLimits {
     /// For its turn, after other migrations and starting nodes.
     pub(crate) turn: Duration,
     /// For each table that others hold. Later readers of the table queue behind a waiting change.
@@ -142,12 +142,12 @@ pub(crate) struct Patience {
 
 /// Which fields the triggers of a log record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Recorded {
+pub(crate) enum RecordedFields {
     /// Those of the schemas, and those that were recorded before, because another program may
     /// follow the log.
-    WithThoseBefore,
+    SchemasAndEarlier,
     /// Only those of the schemas, because no other program follows the log.
-    ThoseOfTheSchemas,
+    SchemasOnly,
 }
 
 /// A database on a connection of its own, for one migration. If it is dropped in the middle,
@@ -160,7 +160,7 @@ pub(crate) trait Target: Send {
     fn inspect(&mut self) -> Box<dyn Inspect + '_>;
 
     /// Waits for its turn and begins the transaction.
-    fn begin(&mut self, purpose: Purpose, waits: Patience) -> BoxFuture<'_, Result<(), Error>>;
+    fn begin(&mut self, purpose: Purpose, waits: WaitLimits) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Runs a query, and returns its rows as text.
     fn ask<'a>(
@@ -170,12 +170,12 @@ pub(crate) trait Target: Send {
 
     /// Returns two queries: one counts the tables of steps (0 or 1), the other selects the names of
     /// the steps in it.
-    fn questions_of_steps(&self) -> [&'static str; 2];
+    fn step_queries(&self) -> [&'static str; 2];
 
     /// Returns the names of the steps that have run.
     fn steps(&mut self) -> BoxFuture<'_, Result<BTreeSet<String>, Error>> {
         async move {
-            let [there, names] = self.questions_of_steps();
+            let [there, names] = self.step_queries();
             if self.inspect().count(there).await? == 0 {
                 return Ok(BTreeSet::new());
             }
@@ -199,7 +199,7 @@ pub(crate) trait Target: Send {
     fn capture<'a>(
         &'a mut self,
         schemas: &'a [&'static Schema],
-        recorded: Recorded,
+        recorded: RecordedFields,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Returns the references to missing rows in the tables of these schemas, one line each.

@@ -12,13 +12,13 @@ use tidings_core::{
 use tokio::time::Instant;
 
 pub use self::step::StepStatements;
-use self::step::{Held, Moment, Step};
+use self::step::{Moment, Step, TargetSlot};
 use crate::{
     api::kind::{Kind, kind_of},
     backoff::LockWaits,
     error::Error,
     layout::{Compared, Depth, Words, compare},
-    migration::{Patience, Plan, Purpose, Recorded, Target, alterations},
+    migration::{Plan, Purpose, RecordedFields, Target, WaitLimits, alterations},
     settings::check_limit,
 };
 
@@ -208,8 +208,8 @@ impl Migrations {
     /// database fails.
     pub async fn plan(&self) -> Result<Plan, Error> {
         self.check()?;
-        let mut target = open(&self.url, Purpose::Look, self.patience).await?;
-        let planned = self.look(&mut *target).await;
+        let mut target = open(&self.url, Purpose::Plan, self.patience).await?;
+        let planned = self.make_plan(&mut *target).await;
         target.end().await;
         planned
     }
@@ -227,18 +227,18 @@ impl Migrations {
     /// Dropping the future changes nothing, unless the commit was already sent.
     pub async fn apply(&self) -> Result<Migrated, Error> {
         self.check()?;
-        let mut held = Held::new(open(&self.url, Purpose::Apply, self.patience).await?);
-        let applied = self.attempt(&mut held).await;
-        held.end().await;
+        let mut slot = TargetSlot::new(open(&self.url, Purpose::Apply, self.patience).await?);
+        let applied = self.attempt(&mut slot).await;
+        slot.end().await;
         applied.map(|plan| Migrated { plan })
     }
 
-    async fn look(&self, target: &mut dyn Target) -> Result<Plan, Error> {
-        let waits = Patience {
+    async fn make_plan(&self, target: &mut dyn Target) -> Result<Plan, Error> {
+        let waits = WaitLimits {
             turn: self.patience,
             table: self.patience,
         };
-        target.begin(Purpose::Look, waits).await?;
+        target.begin(Purpose::Plan, waits).await?;
         let run = target.steps().await?;
         let compared = self.compare(target).await?;
         Ok(self.planned(target.inspect().words(), &compared, &run))
@@ -246,7 +246,7 @@ impl Migrations {
 
     /// Waits for its turn, and changes the tables. If others hold one of them, ends the
     /// transaction, pauses so that statements queued behind it can go on, and plans again.
-    async fn attempt(&self, held: &mut Held) -> Result<Plan, Error> {
+    async fn attempt(&self, slot: &mut TargetSlot) -> Result<Plan, Error> {
         let clock = SystemClock::new();
         let mut turn = self.patience;
         let mut tables = LockWaits::of_tables(self.patience);
@@ -254,13 +254,13 @@ impl Migrations {
         loop {
             let asked = Instant::now();
             let table = tables.next();
-            let begun = held
+            let begun = slot
                 .target()?
-                .begin(Purpose::Apply, Patience { turn, table });
+                .begin(Purpose::Apply, WaitLimits { turn, table });
             begun.await?;
             turn = turn.saturating_sub(asked.elapsed());
 
-            let error = match self.change(held).await {
+            let error = match self.change(slot).await {
                 Err(error) if error.is_lock_timeout() => error,
                 ended => return ended,
             };
@@ -268,14 +268,14 @@ impl Migrations {
             let Some(pause) = tables.timed_out() else {
                 return Err(error);
             };
-            held.target()?.roll_back().await?;
+            slot.target()?.roll_back().await?;
             clock.sleep(pause).await;
         }
     }
 
     /// Changes the tables in the transaction that has begun.
-    async fn change(&self, held: &mut Held) -> Result<Plan, Error> {
-        let target = held.target()?;
+    async fn change(&self, slot: &mut TargetSlot) -> Result<Plan, Error> {
+        let target = slot.target()?;
         let run = target.steps().await?;
         let pending = self.pending(&run);
         if !pending.is_empty() && !target.is_recorded().await? && !target.is_alone().await? {
@@ -287,18 +287,18 @@ impl Migrations {
         }
 
         for step in pending.iter().filter(|step| step.moment == Moment::Before) {
-            held.run(step).await?;
+            slot.run(step).await?;
         }
 
-        let plan = self.make(held.target()?, &run).await?;
+        let plan = self.make(slot.target()?, &run).await?;
         for step in pending.iter().filter(|step| step.moment == Moment::After) {
-            held.run(step).await?;
+            slot.run(step).await?;
         }
         if plan.is_empty() && self.kept.is_empty() {
             return Ok(plan);
         }
 
-        let target = held.target()?;
+        let target = slot.target()?;
         let broken = target.broken(&self.schemas).await?;
         if !broken.is_empty() {
             return Err(Error::Unmendable {
@@ -337,9 +337,9 @@ impl Migrations {
 
         let narrows = alters || !self.kept.is_empty();
         let recorded = if narrows && target.is_alone().await? {
-            Recorded::ThoseOfTheSchemas
+            RecordedFields::SchemasOnly
         } else {
-            Recorded::WithThoseBefore
+            RecordedFields::SchemasAndEarlier
         };
         if !plan.is_empty() || narrows {
             // Before the last steps, so that their writes are recorded with the new fields.

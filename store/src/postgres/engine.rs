@@ -28,7 +28,7 @@ use crate::{
     error::{DatabaseError, Error},
     follow::LogNeeds,
     live::Live,
-    migration::Recorded,
+    migration::RecordedFields,
     parameter::Parameter,
     postgres::{
         address::Address,
@@ -174,7 +174,7 @@ impl PostgresEngine {
         // In the same transaction, so that no row is written to one of our tables before its
         // triggers exist.
         let options = InstallOptions::default();
-        let recorded = Recorded::WithThoseBefore;
+        let recorded = RecordedFields::SchemasAndEarlier;
         let installed = log::install_within(connection.inner(), schemas, options, recorded).await?;
         if !installed.changed.is_empty() {
             tracing::info!(tables = ?installed.changed, "every write to these tables is recorded");

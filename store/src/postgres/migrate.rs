@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     error::{DatabaseError, Error},
     layout::Inspect,
-    migration::{Patience, Purpose, Recorded, Target},
+    migration::{Purpose, RecordedFields, Target, WaitLimits},
     postgres::{
         address::Address,
         codes::failed,
@@ -69,11 +69,11 @@ impl Target for PgTarget {
         Box::new(Tables(&mut self.connection))
     }
 
-    fn begin(&mut self, purpose: Purpose, waits: Patience) -> BoxFuture<'_, Result<(), Error>> {
+    fn begin(&mut self, purpose: Purpose, waits: WaitLimits) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             self.execute("BEGIN").await?;
             match purpose {
-                Purpose::Look => self.execute("SET TRANSACTION READ ONLY").await?,
+                Purpose::Plan => self.execute("SET TRANSACTION READ ONLY").await?,
                 Purpose::Apply => {
                     self.wait_at_most(waits.turn).await?;
                     self.execute(log::LAYOUT_LOCK).await?;
@@ -103,7 +103,7 @@ impl Target for PgTarget {
         .boxed()
     }
 
-    fn questions_of_steps(&self) -> [&'static str; 2] {
+    fn step_queries(&self) -> [&'static str; 2] {
         [
             "SELECT count(to_regclass('tidings.steps'))",
             "SELECT name FROM tidings.steps",
@@ -137,7 +137,7 @@ impl Target for PgTarget {
     fn capture<'a>(
         &'a mut self,
         schemas: &'a [&'static Schema],
-        recorded: Recorded,
+        recorded: RecordedFields,
     ) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             let options = InstallOptions::default();

@@ -26,7 +26,7 @@ use crate::{
     error::{DatabaseError, Error},
     follow::LogNeeds,
     live::Live,
-    migration::Recorded,
+    migration::RecordedFields,
     parameter::Parameter,
     released::Released,
     settings::{Logging, Settings, Sharing},
@@ -279,7 +279,7 @@ impl Engine for SqliteEngine {
                 (Ok(()), Logging::On) => {
                     // In the same transaction, so that no row is written to one of our tables
                     // before its triggers exist.
-                    let recorded = Recorded::WithThoseBefore;
+                    let recorded = RecordedFields::SchemasAndEarlier;
                     let installed = log::install_within(connection, schemas, recorded).await;
                     installed.map_err(Error::from).map(|installed| {
                         if !installed.changed.is_empty() {

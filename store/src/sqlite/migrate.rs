@@ -12,7 +12,7 @@ use tidings_core::Schema;
 use crate::{
     error::{DatabaseError, Error},
     layout::Inspect,
-    migration::{Patience, Purpose, Recorded, Target},
+    migration::{Purpose, RecordedFields, Target, WaitLimits},
     settings::Sharing,
     sqlite::{
         codes::failed,
@@ -52,8 +52,8 @@ impl SqliteTarget {
 
         *path = canonical(path)?;
         let opened = match purpose {
-            Purpose::Look if !path.exists() => Location::Memory.connect().await?,
-            Purpose::Look => look_into(&location).await?,
+            Purpose::Plan if !path.exists() => Location::Memory.connect().await?,
+            Purpose::Plan => open_for_plan(&location).await?,
             Purpose::Apply => location.connect_within(patience).await?,
         };
         let mut target = Self {
@@ -72,7 +72,7 @@ impl SqliteTarget {
 }
 
 /// Opens a file for reading only, and checks that it is a database.
-async fn look_into(location: &Location) -> Result<SqliteConnection, Error> {
+async fn open_for_plan(location: &Location) -> Result<SqliteConnection, Error> {
     let opened = async {
         let mut connection = location.connect_reader().await?;
         execute(&mut connection, "SELECT count(*) FROM sqlite_schema").await?;
@@ -93,10 +93,10 @@ impl Target for SqliteTarget {
     }
 
     /// The connection already has its time limit.
-    fn begin(&mut self, purpose: Purpose, _: Patience) -> BoxFuture<'_, Result<(), Error>> {
+    fn begin(&mut self, purpose: Purpose, _: WaitLimits) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             match purpose {
-                Purpose::Look => self.execute("BEGIN").await,
+                Purpose::Plan => self.execute("BEGIN").await,
                 Purpose::Apply => self.execute("BEGIN IMMEDIATE").await,
             }
         }
@@ -124,7 +124,7 @@ impl Target for SqliteTarget {
         .boxed()
     }
 
-    fn questions_of_steps(&self) -> [&'static str; 2] {
+    fn step_queries(&self) -> [&'static str; 2] {
         [
             "SELECT count(*) FROM sqlite_schema WHERE name = 'tidings_steps'",
             "SELECT name FROM tidings_steps",
@@ -163,7 +163,7 @@ impl Target for SqliteTarget {
     fn capture<'a>(
         &'a mut self,
         schemas: &'a [&'static Schema],
-        recorded: Recorded,
+        recorded: RecordedFields,
     ) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             if log::is_captured(&mut self.connection).await? {

@@ -118,9 +118,9 @@ impl fmt::Debug for StepStatements {
 }
 
 /// The database of a migration, which is lent to a step while it runs.
-pub(super) struct Held(Option<Box<dyn Target>>);
+pub(super) struct TargetSlot(Option<Box<dyn Target>>);
 
-impl Held {
+impl TargetSlot {
     pub(super) fn new(target: Box<dyn Target>) -> Self {
         Self(Some(target))
     }

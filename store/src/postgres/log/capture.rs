@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     logs::{keys::key_fields, status::Installed},
-    migration::Recorded,
+    migration::RecordedFields,
 };
 
 /// The options of an installation.
@@ -60,7 +60,7 @@ pub async fn install(
 ) -> Result<Installed, PgLogError> {
     let mut transaction = connection.begin().await?;
     lock(&mut transaction).await?;
-    let recorded = Recorded::WithThoseBefore;
+    let recorded = RecordedFields::SchemasAndEarlier;
     let installed = install_within(&mut transaction, schemas, options, recorded).await?;
     // A pooler may lend this session to others next.
     transaction.clear_cached_statements().await?;
@@ -74,7 +74,7 @@ pub(crate) async fn install_within(
     connection: &mut PgConnection,
     schemas: &[&'static Schema],
     options: InstallOptions,
-    recorded: Recorded,
+    recorded: RecordedFields,
 ) -> Result<Installed, PgLogError> {
     if options.wake == Wake::Notify && uses_prepared_transactions(connection).await? {
         return Err(PgLogError::Refused {
@@ -92,7 +92,7 @@ pub(crate) async fn install_within(
         if let Some(mut target) = target
             && differences.is_empty()
         {
-            if let (Recorded::ThoseOfTheSchemas, Some(before)) = (recorded, &mut target.before) {
+            if let (RecordedFields::SchemasOnly, Some(before)) = (recorded, &mut target.before) {
                 before.fields.clear();
                 before.keys.clear();
             }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     logs::{keys::key_fields, status::Installed},
-    migration::Recorded,
+    migration::RecordedFields,
 };
 
 /// The table on which an entity is captured, and what is captured.
@@ -37,7 +37,7 @@ pub(super) struct Target {
 pub(crate) async fn install_within(
     connection: &mut SqliteConnection,
     schemas: &[&'static Schema],
-    recorded: Recorded,
+    recorded: RecordedFields,
 ) -> Result<Installed, SqliteLogError> {
     prepare(connection).await?;
     let mut differences = Vec::new();
@@ -100,7 +100,7 @@ pub(super) async fn remove_within(
 async fn wanted(
     connection: &mut SqliteConnection,
     schema: &'static Schema,
-    recorded: Recorded,
+    recorded: RecordedFields,
     differences: &mut Vec<String>,
 ) -> Result<Option<Target>, SqliteLogError> {
     let entity = schema.name();
@@ -146,8 +146,8 @@ async fn wanted(
         return Ok(None);
     }
     let captured = match recorded {
-        Recorded::WithThoseBefore => captured(connection, schema).await?,
-        Recorded::ThoseOfTheSchemas => None,
+        RecordedFields::SchemasAndEarlier => captured(connection, schema).await?,
+        RecordedFields::SchemasOnly => None,
     };
     Ok(Some(Target::of(schema, shape, captured)))
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::Error,
     logs::status::{Installed, Status},
-    migration::Recorded,
+    migration::RecordedFields,
     settings::Sharing,
     sqlite::{
         codes::is_busy,
@@ -90,7 +90,7 @@ impl Installer {
         schemas: &[&'static Schema],
     ) -> Result<Installed, SqliteLogError> {
         self.begin().await?;
-        let recorded = Recorded::WithThoseBefore;
+        let recorded = RecordedFields::SchemasAndEarlier;
         let installed = install_within(&mut self.connection, schemas, recorded).await;
         self.end(installed).await
     }
