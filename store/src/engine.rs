@@ -161,15 +161,15 @@ pub(crate) trait Session: fmt::Debug + Send {
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// Another row has the same values.
-    Unique(Broken),
+    Unique(ConstraintViolation),
     /// A reference names a row that is not there, or a row is still referred to.
-    Reference(Broken),
+    Reference(ConstraintViolation),
     Failed(Error),
 }
 
 /// A constraint that a row broke.
 #[derive(Debug)]
-pub(crate) struct Broken {
+pub(crate) struct ConstraintViolation {
     pub(crate) by: Constraint,
     /// The database's error, for a constraint that the schema does not know.
     pub(crate) error: Error,

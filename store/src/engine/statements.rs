@@ -52,7 +52,7 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     fn tagged(&self, tags: Expr, shape: TagShape) -> Expr;
 
     /// Locks the rows until the transaction ends, if the engine locks rows.
-    fn hold(&self, statement: &mut SelectStatement);
+    fn lock_rows(&self, statement: &mut SelectStatement);
 
     /// Returns the time by the database's clock, in whole Unix seconds: the same throughout a
     /// statement.
@@ -100,7 +100,7 @@ pub(crate) struct Unique {
     /// If it has not expired.
     pub(crate) plain: Sql,
     /// If it has not expired; locks it until the transaction ends.
-    pub(crate) holding: Sql,
+    pub(crate) locking: Sql,
     /// Whether or not it has expired.
     pub(crate) other: Sql,
 }
@@ -161,12 +161,12 @@ impl Unique {
         };
         let mut live = with_values(select_live(dialect, schema));
         let plain = dialect.select(&live).into();
-        dialect.hold(&mut live);
+        dialect.lock_rows(&mut live);
 
         let other = with_values(select(dialect, schema));
         Self {
             plain,
-            holding: dialect.select(&live).into(),
+            locking: dialect.select(&live).into(),
             other: dialect.select(&other).into(),
             fields,
         }
@@ -189,22 +189,22 @@ impl Expired {
             statement.limit(1);
             dialect.select(&statement).into()
         };
-        let holding = |fields: &[usize]| {
+        let locking = |fields: &[usize]| {
             let mut statement = expired();
             for &field in fields {
                 statement.and_where(dialect.equal(&schema.fields()[field]));
             }
-            dialect.hold(&mut statement);
+            dialect.lock_rows(&mut statement);
             dialect.select(&statement).into()
         };
         let clashing = uniques(schema).into_iter().map(|fields| Clash {
-            other: holding(&fields),
+            other: locking(&fields),
             fields,
         });
         Self {
             first: page(false),
             next: page(true),
-            by_id: holding(schema.primary_key()),
+            by_id: locking(schema.primary_key()),
             clashing: clashing.collect(),
         }
     }
@@ -238,7 +238,7 @@ impl Pages {
         dialect: &dyn Dialect,
         schema: &Schema,
         mut statement: SelectStatement,
-        hold: Hold,
+        locking: Locking,
     ) -> Self {
         order_by_key(&mut statement, schema);
         statement.limit(1);
@@ -246,8 +246,8 @@ impl Pages {
         next.and_where(beyond(dialect, schema));
 
         let write = |mut statement: SelectStatement| {
-            if hold == Hold::Rows {
-                dialect.hold(&mut statement);
+            if locking == Locking::Rows {
+                dialect.lock_rows(&mut statement);
             }
             dialect.select(&statement).into()
         };
@@ -260,21 +260,21 @@ impl Pages {
 
 /// Whether a statement locks what it selects until the transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hold {
+enum Locking {
     Rows,
-    Nothing,
+    None,
 }
 
 /// Selects and locks the rows whose field is one of a list, which is the first parameter.
 pub(crate) fn rows_referring(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Pages {
     let statement = referring(dialect, schema, field);
-    Pages::of(dialect, schema, statement, Hold::Rows)
+    Pages::of(dialect, schema, statement, Locking::Rows)
 }
 
 /// Selects the rows whose field is one of a list, which is the first parameter.
 pub(crate) fn rows_touched(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Pages {
     let statement = referring(dialect, schema, field);
-    Pages::of(dialect, schema, statement, Hold::Nothing)
+    Pages::of(dialect, schema, statement, Locking::None)
 }
 
 /// Selects and locks the rows whose field names a row that the parent's table does not have.
@@ -296,7 +296,7 @@ pub(crate) fn rows_orphaned(
     statement
         .and_where(Expr::col(column(schema, field)).is_not_null())
         .and_where(Expr::exists(parents).not());
-    Pages::of(dialect, schema, statement, Hold::Rows)
+    Pages::of(dialect, schema, statement, Locking::Rows)
 }
 
 /// Deletes some of the rows whose field is one of a list; parameters: the list, their number.

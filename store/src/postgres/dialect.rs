@@ -103,7 +103,7 @@ impl Dialect for Postgres {
         Func::cust(function).arg(tags).arg(parameter()).into()
     }
 
-    fn hold(&self, statement: &mut SelectStatement) {
+    fn lock_rows(&self, statement: &mut SelectStatement) {
         statement.lock(LockType::Update);
     }
 

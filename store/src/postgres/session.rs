@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    engine::{Broken, CommitError, Constraint, Refused, Session, Sql},
+    engine::{CommitError, Constraint, ConstraintViolation, Refused, Session, Sql},
     error::{DatabaseError, Error},
     live::Live,
     parameter::Parameter,
@@ -91,7 +91,7 @@ struct Identity {
 
 /// The outcome of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum Outcome {
     Committed,
     Aborted,
     InProgress,
@@ -176,16 +176,16 @@ impl PgSession {
         let until = self.pool.deadline();
         let clock = SystemClock::new();
         loop {
-            let fate = match self.pool.open(until).await {
-                Ok(mut connection) => self.transaction.fate(&mut connection, until).await,
-                Err(_) => Fate::InProgress,
+            let outcome = match self.pool.open(until).await {
+                Ok(mut connection) => self.transaction.outcome(&mut connection, until).await,
+                Err(_) => Outcome::InProgress,
             };
 
-            match fate {
-                Fate::Committed => return Ok(()),
-                Fate::Aborted => return Err(CommitError::Failed(lost)),
-                Fate::InProgress if Instant::now() + AGAIN < until => clock.sleep(AGAIN).await,
-                Fate::InProgress | Fate::Unknown => {
+            match outcome {
+                Outcome::Committed => return Ok(()),
+                Outcome::Aborted => return Err(CommitError::Failed(lost)),
+                Outcome::InProgress if Instant::now() + AGAIN < until => clock.sleep(AGAIN).await,
+                Outcome::InProgress | Outcome::Unknown => {
                     let error = DatabaseError::other(lost);
                     return Err(CommitError::InDoubt(Error::Commit(error)));
                 }
@@ -204,11 +204,11 @@ impl PgSession {
         let by = over.unwrap_or(Constraint::Unknown);
 
         match code(&error).as_deref() {
-            Some(UNIQUE_VIOLATION) => Refused::Unique(Broken {
+            Some(UNIQUE_VIOLATION) => Refused::Unique(ConstraintViolation {
                 by,
                 error: failed(error),
             }),
-            Some(FOREIGN_KEY_VIOLATION) => Refused::Reference(Broken {
+            Some(FOREIGN_KEY_VIOLATION) => Refused::Reference(ConstraintViolation {
                 by,
                 error: failed(error),
             }),
@@ -219,10 +219,10 @@ impl PgSession {
 
 impl Identity {
     /// Asks for the outcome of the transaction.
-    async fn fate(&self, connection: &mut Connection, until: Instant) -> Fate {
+    async fn outcome(&self, connection: &mut Connection, until: Instant) -> Outcome {
         // After a crash, ids that were not yet on the disk are assigned again.
         if self.incarnation.is_none() || self.incarnation != connection.incarnation {
-            return Fate::Unknown;
+            return Outcome::Unknown;
         }
 
         let sql = format!(
@@ -231,19 +231,19 @@ impl Identity {
             self.xid
         );
         let Ok(Ok(rows)) = timeout_at(until, connection.ask(&sql)).await else {
-            return Fate::InProgress;
+            return Outcome::InProgress;
         };
         let Some(row) = rows.first() else {
-            return Fate::Unknown;
+            return Outcome::Unknown;
         };
 
         let status = row.try_get::<Option<String>, _>(0).ok().flatten();
         let is_visible = row.try_get::<bool, _>(1).unwrap_or(false);
         match (status.as_deref(), is_visible) {
-            (Some("committed"), true) => Fate::Committed,
-            (Some("aborted"), _) => Fate::Aborted,
-            (Some("committed" | "in progress"), _) => Fate::InProgress,
-            _ => Fate::Unknown,
+            (Some("committed"), true) => Outcome::Committed,
+            (Some("aborted"), _) => Outcome::Aborted,
+            (Some("committed" | "in progress"), _) => Outcome::InProgress,
+            _ => Outcome::Unknown,
         }
     }
 }
@@ -394,11 +394,11 @@ impl Session for PgSession {
             let clock = SystemClock::new();
 
             while Instant::now() < until {
-                let fate = match Connection::open(address, settings, None, until).await {
-                    Ok(mut connection) => self.transaction.fate(&mut connection, until).await,
-                    Err(_) => Fate::InProgress,
+                let outcome = match Connection::open(address, settings, None, until).await {
+                    Ok(mut connection) => self.transaction.outcome(&mut connection, until).await,
+                    Err(_) => Outcome::InProgress,
                 };
-                if fate != Fate::InProgress {
+                if outcome != Outcome::InProgress {
                     return;
                 }
                 clock.sleep(AGAIN).await;

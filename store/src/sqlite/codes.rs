@@ -3,7 +3,7 @@
 use sqlx::error::ErrorKind;
 
 use crate::{
-    engine::{Broken, CommitError, Constraint, Refused},
+    engine::{CommitError, Constraint, ConstraintViolation, Refused},
     error::{DatabaseError, Error},
 };
 
@@ -48,8 +48,10 @@ pub(crate) fn refused(error: sqlx::Error) -> Refused {
     let error = failed(error);
     let by = Constraint::Unnamed;
     match kind {
-        Some(ErrorKind::UniqueViolation) => Refused::Unique(Broken { by, error }),
-        Some(ErrorKind::ForeignKeyViolation) => Refused::Reference(Broken { by, error }),
+        Some(ErrorKind::UniqueViolation) => Refused::Unique(ConstraintViolation { by, error }),
+        Some(ErrorKind::ForeignKeyViolation) => {
+            Refused::Reference(ConstraintViolation { by, error })
+        }
         _ => Refused::Failed(error),
     }
 }

@@ -80,7 +80,7 @@ impl Dialect for Sqlite {
     }
 
     // There is only one writer, so rows need no lock.
-    fn hold(&self, _: &mut SelectStatement) {}
+    fn lock_rows(&self, _: &mut SelectStatement) {}
 
     // The time is the host's.
     fn now(&self) -> Expr {

@@ -128,7 +128,7 @@ impl SqliteEngine {
         }
     }
 
-    async fn hold(&self) -> Result<SqliteSession, Error> {
+    async fn begin_session(&self) -> Result<SqliteSession, Error> {
         // One deadline for both the turn and other programs. Otherwise, queued writes on a locked
         // file would wait one after the other.
         let until = Instant::now() + self.patience;
@@ -245,7 +245,7 @@ impl Engine for SqliteEngine {
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Error>> {
         async move {
-            let mut session = self.hold().await?;
+            let mut session = self.begin_session().await?;
             match self.logging {
                 Logging::Off => {}
                 Logging::On => {
@@ -273,7 +273,7 @@ impl Engine for SqliteEngine {
 
     fn lay_out<'a>(&'a self, schemas: &'a [&'static Schema]) -> BoxFuture<'a, Result<(), Error>> {
         async move {
-            let mut session = self.hold().await?;
+            let mut session = self.begin_session().await?;
             let connection = session.writer.connection_in_transaction()?;
             let laid_out = match (lay_out(connection, schemas).await, self.logging) {
                 (Ok(()), Logging::On) => {
@@ -331,7 +331,7 @@ impl Engine for SqliteEngine {
 
     fn start(&self) -> BoxFuture<'_, Result<Start, Error>> {
         async move {
-            let mut session = self.hold().await?;
+            let mut session = self.begin_session().await?;
             let connection = session.writer.connection_in_transaction()?;
             let done = match start(connection).await {
                 Ok(started) => session.writer.commit().await.map(|()| started),

@@ -3,7 +3,7 @@
 use tidings_core::Row;
 
 use crate::{
-    engine::{Broken, Constraint, Refused},
+    engine::{Constraint, ConstraintViolation, Refused},
     error::Error,
     parameter::Parameter,
     write::{
@@ -23,7 +23,7 @@ impl Transaction<'_> {
     ) -> Error {
         let (explained, error) = match refused {
             Refused::Failed(error) => return error,
-            Refused::Unique(Broken { by, error }) => {
+            Refused::Unique(ConstraintViolation { by, error }) => {
                 let explained = match by {
                     Constraint::Unnamed => self.clash(stored, row, place).await,
                     Constraint::Over(columns) => Ok(clash_over(stored, row, &columns)),
@@ -31,7 +31,7 @@ impl Transaction<'_> {
                 };
                 (explained, error)
             }
-            Refused::Reference(Broken { by, error }) => {
+            Refused::Reference(ConstraintViolation { by, error }) => {
                 let explained = match by {
                     Constraint::Unnamed => self.missing(stored, row).await,
                     Constraint::Over(columns) => Ok(self.missing_over(stored, row, &columns)),

@@ -136,7 +136,7 @@ impl<'a> Transaction<'a> {
             return Ok(None);
         };
         let values = stored.parameters(key);
-        Ok(self.rows(stored, &unique.holding, values).await?.pop())
+        Ok(self.rows(stored, &unique.locking, values).await?.pop())
     }
 
     /// Runs a statement that reads rows of an entity, or counts them.
