@@ -15,7 +15,7 @@ use std::{
 use tidings_core::log::{Bookmark, Epoch};
 
 thread_local! {
-    static CURRENT: RefCell<Option<Notes>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<WriteRecorder>> = const { RefCell::new(None) };
 }
 
 /// The commits of the writes that a future made; see [`written`].
@@ -42,7 +42,7 @@ pub enum Written {
 
 /// The place of a transaction in the database's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Placed {
+pub(crate) enum Placement {
     /// The database keeps no log.
     NoLog,
     At(Bookmark),
@@ -68,19 +68,19 @@ pub(crate) enum Placed {
 ///
 /// As the future's.
 pub async fn written<F: Future>(writes: F) -> (F::Output, Written) {
-    let notes = Notes::default();
+    let recorder = WriteRecorder::default();
     let scope = Scope {
-        notes: notes.clone(),
+        recorder: recorder.clone(),
         inner: std::pin::pin!(writes),
     };
     let output = scope.await;
-    let written = notes.state().written;
+    let written = recorder.state().written;
     (output, written)
 }
 
 /// Collects the writes of one scope. Clones share their state.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Notes(Arc<Mutex<State>>);
+pub(crate) struct WriteRecorder(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -91,22 +91,25 @@ struct State {
 
 /// A write in progress.
 #[derive(Debug)]
-pub(crate) struct Began {
-    notes: Notes,
+pub(crate) struct PendingWrite {
+    recorder: WriteRecorder,
     /// How many writes of the scope had ended before it began.
     after: u64,
 }
 
-impl Notes {
+impl WriteRecorder {
     /// Returns the notes of the current scope, if there is one.
     pub(crate) fn current() -> Option<Self> {
         CURRENT.with_borrow(Clone::clone)
     }
 
     /// Notes that a write begins.
-    pub(crate) fn begin(self) -> Began {
+    pub(crate) fn begin(self) -> PendingWrite {
         let after = self.state().ended;
-        Began { notes: self, after }
+        PendingWrite {
+            recorder: self,
+            after,
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -114,24 +117,24 @@ impl Notes {
     }
 }
 
-impl Began {
+impl PendingWrite {
     /// Notes that the write has succeeded, and its place.
-    pub(crate) fn end(self, placed: Placed) {
-        let mut state = self.notes.state();
+    pub(crate) fn end(self, placement: Placement) {
+        let mut state = self.recorder.state();
         // All others ended before this one began, so a reader that has seen this one has seen them.
         let is_last = state.ended == self.after;
         state.ended += 1;
 
         let before = state.written.epoch();
-        state.written = match placed {
-            Placed::NoLog => Written::Unnamed,
-            Placed::Unknown => Written::Unplaced,
-            Placed::At(_) if state.written == Written::Unplaced => Written::Unplaced,
-            Placed::At(it) if before.is_some_and(|before| before != it.mark().epoch()) => {
+        state.written = match placement {
+            Placement::NoLog => Written::Unnamed,
+            Placement::Unknown => Written::Unplaced,
+            Placement::At(_) if state.written == Written::Unplaced => Written::Unplaced,
+            Placement::At(it) if before.is_some_and(|before| before != it.mark().epoch()) => {
                 Written::Unplaced
             }
-            Placed::At(bookmark) if is_last => Written::Last(bookmark),
-            Placed::At(bookmark) => Written::Several(bookmark.mark().epoch()),
+            Placement::At(bookmark) if is_last => Written::Last(bookmark),
+            Placement::At(bookmark) => Written::Several(bookmark.mark().epoch()),
         };
     }
 }
@@ -148,7 +151,7 @@ impl Written {
 }
 
 struct Scope<'a, F> {
-    notes: Notes,
+    recorder: WriteRecorder,
     inner: Pin<&'a mut F>,
 }
 
@@ -156,20 +159,20 @@ impl<F: Future> Future for Scope<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let _entered = Entered::new(self.notes.clone());
+        let _entered = Entered::new(self.recorder.clone());
         self.inner.as_mut().poll(context)
     }
 }
 
 /// Leaves the scope when it is dropped, even if a poll panics.
 struct Entered {
-    outer: Option<Notes>,
+    outer: Option<WriteRecorder>,
 }
 
 impl Entered {
-    fn new(notes: Notes) -> Self {
+    fn new(recorder: WriteRecorder) -> Self {
         Self {
-            outer: CURRENT.replace(Some(notes)),
+            outer: CURRENT.replace(Some(recorder)),
         }
     }
 }
@@ -199,14 +202,14 @@ mod tests {
         bookmark(epoch(1), number)
     }
 
-    fn note(began: Option<Began>, number: u64) {
+    fn note(began: Option<PendingWrite>, number: u64) {
         began
             .expect("inside of a scope")
-            .end(Placed::At(mark(number)));
+            .end(Placement::At(mark(number)));
     }
 
-    fn begin() -> Option<Began> {
-        Notes::current().map(Notes::begin)
+    fn begin() -> Option<PendingWrite> {
+        WriteRecorder::current().map(WriteRecorder::begin)
     }
 
     async fn of(writes: impl FnOnce()) -> Written {
@@ -220,7 +223,7 @@ mod tests {
             note(begin(), 9);
         });
         assert_eq!(wrote.await, Written::Last(mark(9)));
-        assert!(Notes::current().is_none(), "the scope has ended");
+        assert!(WriteRecorder::current().is_none(), "the scope has ended");
     }
 
     #[tokio::test]
@@ -243,11 +246,15 @@ mod tests {
         let wrote = of(|| {
             note(begin(), 3);
             let later = bookmark(epoch(2), 1);
-            begin().expect("inside of a scope").end(Placed::At(later));
-            begin().expect("inside of a scope").end(Placed::At(later));
+            begin()
+                .expect("inside of a scope")
+                .end(Placement::At(later));
+            begin()
+                .expect("inside of a scope")
+                .end(Placement::At(later));
         });
         assert_eq!(wrote.await, Written::Unplaced);
-        let unknown = of(|| begin().expect("inside of a scope").end(Placed::Unknown));
+        let unknown = of(|| begin().expect("inside of a scope").end(Placement::Unknown));
         assert_eq!(unknown.await, Written::Unplaced);
     }
 

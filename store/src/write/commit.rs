@@ -28,7 +28,7 @@ use crate::{
         notes::{Extent, Noted},
         sequence::{Reach, Turn},
     },
-    written::Placed,
+    written::Placement,
 };
 
 /// A transaction's name in the log, taken right before its end.
@@ -67,18 +67,18 @@ impl Naming {
 
     /// Returns the place of the transaction, once it has ended. If another epoch has begun since,
     /// the transaction may be lost.
-    pub(crate) fn end(self, sink: &dyn ChangeSink) -> Placed {
+    pub(crate) fn end(self, sink: &dyn ChangeSink) -> Placement {
         let Some(commit) = self.commit else {
-            return self.counted.map_or(Placed::NoLog, Placed::At);
+            return self.counted.map_or(Placement::NoLog, Placement::At);
         };
 
         let after = sink.mark(commit);
         match (self.before, commit.resume) {
             (Some(mark), Some(resume)) if after == Some(mark) => {
-                Placed::At(Bookmark::new(mark, resume))
+                Placement::At(Bookmark::new(mark, resume))
             }
             // Or a store without tables, where nothing is written.
-            (Some(_) | None, Some(_) | None) => Placed::Unknown,
+            (Some(_) | None, Some(_) | None) => Placement::Unknown,
         }
     }
 }
@@ -103,7 +103,7 @@ pub(crate) async fn commit(
     attached: &Attached,
     mut session: Box<dyn Session>,
     mut changes: ChangeSet,
-) -> Result<Placed, Error> {
+) -> Result<Placement, Error> {
     if let Err(error) = session.seal(&changes.entities()).await {
         session.rollback().await;
         return Err(error);
@@ -288,10 +288,10 @@ mod tests {
         };
         let mark = Mark::new(Epoch::new(1, Uuid::nil()), 5);
         let bookmark = Bookmark::new(mark, Resume::Snapshot { xmin: 3 });
-        assert_eq!(placed(1, Some(five), 1), Placed::At(bookmark));
+        assert_eq!(placed(1, Some(five), 1), Placement::At(bookmark));
         for (before, after) in [(1, 2), (0, 1), (1, 0)] {
-            assert_eq!(placed(before, Some(five), after), Placed::Unknown);
+            assert_eq!(placed(before, Some(five), after), Placement::Unknown);
         }
-        assert_eq!(placed(1, None, 1), Placed::NoLog);
+        assert_eq!(placed(1, None, 1), Placement::NoLog);
     }
 }

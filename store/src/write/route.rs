@@ -37,7 +37,7 @@ use crate::{
         transaction::{Limit, Transaction},
         within::Within,
     },
-    written::{Notes, Placed},
+    written::{Placement, WriteRecorder},
 };
 
 /// The path of writes on one entity. Cheap to clone.
@@ -63,7 +63,7 @@ impl Route {
     ) -> impl Future<Output = Result<O::Output, Error>> + Send + 'static + use<O> {
         let route = self.clone();
         let cause = Cause::current();
-        let notes = Notes::current();
+        let recorder = WriteRecorder::current();
         async move {
             let operation = operation?;
             if let Some(within) = route.within.clone() {
@@ -71,7 +71,9 @@ impl Route {
             }
 
             // The call may have been made outside the scope in which it is awaited.
-            let began = Notes::current().or(notes).map(Notes::begin);
+            let began = WriteRecorder::current()
+                .or(recorder)
+                .map(WriteRecorder::begin);
             let written = route.spawned(operation, options, cause).await;
             let (output, placed) = written?;
             if let Some(began) = began {
@@ -87,7 +89,7 @@ impl Route {
         operation: O,
         options: WriteOptions,
         cause: Option<Cause>,
-    ) -> Result<(O::Output, Placed), Error> {
+    ) -> Result<(O::Output, Placement), Error> {
         let attached = Arc::clone(&self.attached);
         let began = attached.clock.now();
         let task = attached.runtime.spawn(self.run(operation, options, cause));
@@ -127,7 +129,7 @@ impl Route {
         mut operation: O,
         options: WriteOptions,
         cause: Option<Cause>,
-    ) -> Result<(O::Output, Placed), Error> {
+    ) -> Result<(O::Output, Placement), Error> {
         let hooks = self.stored().hooks.current();
         // Copied only for hooks, because a row may be long.
         let seen = (O::HOOKED && !hooks.is_empty()).then(|| Seen::of(&operation));
@@ -193,7 +195,7 @@ impl Route {
         operation: O,
         options: WriteOptions,
         cause: Option<Cause>,
-    ) -> Result<(O::Output, Placed), Error> {
+    ) -> Result<(O::Output, Placement), Error> {
         let waiting = self.attached.meter.wait();
         let mut session = self.engine.begin().await?;
         drop(waiting);

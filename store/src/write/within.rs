@@ -29,7 +29,7 @@ use crate::{
         commit::{Naming, change_set, commit},
         transaction::{Limit, Transaction},
     },
-    written::{Notes, Placed},
+    written::{Placement, WriteRecorder},
 };
 
 /// A call to run in the transaction.
@@ -44,7 +44,7 @@ enum Verdict {
 
 enum Order {
     Do(Work),
-    Commit(oneshot::Sender<Result<Placed, Error>>),
+    Commit(oneshot::Sender<Result<Placement, Error>>),
     RollBack(oneshot::Sender<()>),
 }
 
@@ -123,7 +123,7 @@ impl Open {
 
     /// Commits, and waits for the handlers.
     pub(crate) async fn commit(self) -> Result<(), Error> {
-        let began = Notes::current().map(Notes::begin);
+        let began = WriteRecorder::current().map(WriteRecorder::begin);
         let (reply, answer) = oneshot::channel();
 
         // The answer shows whether the order was taken.
@@ -214,7 +214,7 @@ struct Task {
 
 /// Why a task stops.
 enum Last {
-    Commit(oneshot::Sender<Result<Placed, Error>>),
+    Commit(oneshot::Sender<Result<Placement, Error>>),
     RollBack(Option<oneshot::Sender<()>>),
     Failed,
     TooLong,
