@@ -12,7 +12,7 @@ pub(crate) mod sequence;
 pub(crate) mod attached;
 
 // Collects the changes of a transaction. Must not know statements.
-pub(crate) mod notes;
+pub(crate) mod changes;
 
 // Reads and writes rows, and collects the changes. Must not know which call requested it.
 pub(crate) mod transaction;

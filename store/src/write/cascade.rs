@@ -19,7 +19,7 @@ use crate::{
     parameter::Parameter,
     write::{
         catalog::{Catalog, Child},
-        notes::{MOST_BYTES, MOST_ROWS, weight},
+        changes::{MAX_BYTES, MAX_ROWS, weight},
         sweep::restricted,
         transaction::{CHUNK, Transaction, full},
     },
@@ -29,12 +29,12 @@ use crate::{
 #[derive(Default)]
 struct Plan {
     /// Rows that will be deleted, in the order in which they were found: the requested row first.
-    doomed: Vec<Touched>,
-    /// The position of a row in `doomed`.
+    deleted: Vec<Touched>,
+    /// The position of a row in `deleted`.
     positions: HashMap<CacheKey, usize>,
     /// Rows whose reference will be cleared, unless they will be deleted too.
     cleared: Vec<(Touched, Vec<usize>)>,
-    clearings: HashMap<CacheKey, usize>,
+    cleared_positions: HashMap<CacheKey, usize>,
     bytes: usize,
 }
 
@@ -61,7 +61,7 @@ impl Transaction<'_> {
         self.refuse_restricted(&plan).await?;
 
         let Plan {
-            doomed,
+            deleted,
             positions,
             cleared,
             ..
@@ -78,21 +78,21 @@ impl Transaction<'_> {
             self.update(touched.entity, touched.row, new).await?;
         }
 
-        if doomed.len() > 1 {
+        if deleted.len() > 1 {
             // No order of statements works for rows that refer to each other, so the commit checks
             // the references.
             self.defer_references().await?;
         }
-        for (entity, rows) in by_entity(&doomed) {
+        for (entity, rows) in by_entity(&deleted) {
             self.delete_all(entity, &rows).await?;
         }
 
-        let order = children_first(self.catalog, &doomed, &positions);
-        let mut doomed: Vec<_> = doomed.into_iter().map(Some).collect();
+        let order = children_first(self.catalog, &deleted, &positions);
+        let mut deleted: Vec<_> = deleted.into_iter().map(Some).collect();
         for index in order {
-            if let Some(touched) = doomed[index].take() {
+            if let Some(touched) = deleted[index].take() {
                 let schema = self.catalog.get(touched.entity).schema;
-                self.notes.deleted(schema, touched.row);
+                self.changes.deleted(schema, touched.row);
             }
         }
 
@@ -103,16 +103,16 @@ impl Transaction<'_> {
     async fn plan(&mut self, entity: usize, row: Row) -> Result<Planned, Error> {
         let catalog = self.catalog;
         let mut plan = Plan::default();
-        plan.doom(catalog, entity, row);
+        plan.add_deleted(catalog, entity, row);
 
         // Level by level: the children of the rows that were found in the last level.
         let mut expanded = 0;
-        while expanded < plan.doomed.len() {
-            let level: Vec<_> = referred(catalog, &plan.doomed[expanded..])
+        while expanded < plan.deleted.len() {
+            let level: Vec<_> = referred(catalog, &plan.deleted[expanded..])
                 .into_iter()
                 .map(|(entity, ids)| (entity, ids.into_iter().cloned().collect::<Vec<_>>()))
                 .collect();
-            expanded = plan.doomed.len();
+            expanded = plan.deleted.len();
 
             for (parent, ids) in level {
                 let children = catalog.get(parent).children.iter();
@@ -120,7 +120,7 @@ impl Transaction<'_> {
                     for ids in ids.chunks(CHUNK) {
                         self.plan_children(&mut plan, parent, child, ids).await?;
                         if plan.is_too_large() {
-                            let first = plan.doomed.swap_remove(0);
+                            let first = plan.deleted.swap_remove(0);
                             return Ok(Planned::TooMany(first.row));
                         }
                     }
@@ -150,8 +150,8 @@ impl Transaction<'_> {
             after = full(&page).map(|last| stored.schema.key_of(last));
             for row in page {
                 match child.on_delete {
-                    OnDelete::SetNull => plan.clear(catalog, child, row),
-                    _ => plan.doom(catalog, child.entity, row),
+                    OnDelete::SetNull => plan.add_cleared(catalog, child, row),
+                    _ => plan.add_deleted(catalog, child.entity, row),
                 }
             }
 
@@ -164,7 +164,7 @@ impl Transaction<'_> {
     /// Refuses the delete if a row that would remain refers to one that would be deleted.
     async fn refuse_restricted(&mut self, plan: &Plan) -> Result<(), Error> {
         let catalog = self.catalog;
-        for (entity, ids) in referred(catalog, &plan.doomed) {
+        for (entity, ids) in referred(catalog, &plan.deleted) {
             let parent = catalog.get(entity);
             let restricting = parent.children.iter();
             for child in restricting.filter(|child| child.on_delete == OnDelete::Restrict) {
@@ -173,7 +173,7 @@ impl Transaction<'_> {
                     let ids = parent.references(ids.iter().copied());
 
                     // One row more than the plan deletes is enough to find one that remains.
-                    let rows = Parameter::Count(plan.doomed.len() + 1);
+                    let rows = Parameter::Count(plan.deleted.len() + 1);
                     let found = self
                         .rows(stored, &child.restricting, vec![ids, rows])
                         .await?;
@@ -191,27 +191,27 @@ impl Transaction<'_> {
 
 impl Plan {
     fn is_too_large(&self) -> bool {
-        self.doomed.len() + self.cleared.len() > MOST_ROWS || self.bytes > MOST_BYTES
+        self.deleted.len() + self.cleared.len() > MAX_ROWS || self.bytes > MAX_BYTES
     }
 
-    fn doom(&mut self, catalog: &Catalog, entity: usize, row: Row) {
+    fn add_deleted(&mut self, catalog: &Catalog, entity: usize, row: Row) {
         let identity = catalog.get(entity).identity(&row);
         if self.positions.contains_key(&identity) {
             return;
         }
 
         self.bytes += weight(&row);
-        self.positions.insert(identity.clone(), self.doomed.len());
-        self.doomed.push(Touched {
+        self.positions.insert(identity.clone(), self.deleted.len());
+        self.deleted.push(Touched {
             entity,
             identity,
             row,
         });
     }
 
-    fn clear(&mut self, catalog: &Catalog, child: &Child, row: Row) {
+    fn add_cleared(&mut self, catalog: &Catalog, child: &Child, row: Row) {
         let identity = catalog.get(child.entity).identity(&row);
-        if let Some(&known) = self.clearings.get(&identity) {
+        if let Some(&known) = self.cleared_positions.get(&identity) {
             let fields = &mut self.cleared[known].1;
             if !fields.contains(&child.field) {
                 fields.push(child.field);
@@ -220,7 +220,8 @@ impl Plan {
         }
 
         self.bytes += weight(&row);
-        self.clearings.insert(identity.clone(), self.cleared.len());
+        self.cleared_positions
+            .insert(identity.clone(), self.cleared.len());
         let touched = Touched {
             entity: child.entity,
             identity,
@@ -253,12 +254,12 @@ fn referred<'a>(catalog: &Catalog, rows: &'a [Touched]) -> BTreeMap<usize, Vec<&
 /// as there is such an order.
 fn children_first(
     catalog: &Catalog,
-    doomed: &[Touched],
+    deleted: &[Touched],
     positions: &HashMap<CacheKey, usize>,
 ) -> Vec<usize> {
-    let mut parents = vec![Vec::new(); doomed.len()];
-    let mut waiting_for = vec![0_usize; doomed.len()];
-    for (index, touched) in doomed.iter().enumerate() {
+    let mut parents = vec![Vec::new(); deleted.len()];
+    let mut waiting_for = vec![0_usize; deleted.len()];
+    for (index, touched) in deleted.iter().enumerate() {
         for reference in &catalog.get(touched.entity).parents {
             let parent = catalog.get(reference.entity).schema.name();
             let identity = CacheKey::primary(parent, &touched.row.0[reference.field]);
@@ -271,14 +272,14 @@ fn children_first(
         }
     }
 
-    let mut ready: VecDeque<_> = (0..doomed.len())
+    let mut ready: VecDeque<_> = (0..deleted.len())
         .filter(|&row| waiting_for[row] == 0)
         .collect();
-    let mut placed = vec![false; doomed.len()];
-    let mut order = Vec::with_capacity(doomed.len());
-    let mut last = doomed.len();
+    let mut placed = vec![false; deleted.len()];
+    let mut order = Vec::with_capacity(deleted.len());
+    let mut last = deleted.len();
 
-    while order.len() < doomed.len() {
+    while order.len() < deleted.len() {
         let Some(next) = ready.pop_front() else {
             // Only circles are left: break one.
             last -= 1;

@@ -25,7 +25,7 @@ use crate::{
     sink::{ChangeSet, ChangeSink},
     write::{
         attached::Attached,
-        notes::{Extent, Noted},
+        changes::{BufferedChanges, Extent},
         sequence::{Reach, Turn},
     },
     written::Placement,
@@ -85,11 +85,15 @@ impl Naming {
 
 /// Returns the changes of a transaction for the sink, without its name in the log; `None` if it has
 /// written nothing.
-pub(crate) fn change_set(noted: Noted, no_event: bool, cause: Option<Cause>) -> Option<ChangeSet> {
-    (noted.extent == Extent::Something).then_some(ChangeSet {
-        changes: noted.changes,
-        evict: noted.evict,
-        touched: noted.touched,
+pub(crate) fn change_set(
+    buffered: BufferedChanges,
+    no_event: bool,
+    cause: Option<Cause>,
+) -> Option<ChangeSet> {
+    (buffered.extent == Extent::Something).then_some(ChangeSet {
+        changes: buffered.changes,
+        evict: buffered.evict,
+        touched: buffered.touched,
         no_event,
         cause,
         commit: None,

@@ -80,7 +80,7 @@ impl Operation for RemoveExpired {
 impl Transaction<'_> {
     /// Removes expired rows that have the unique values of a row about to be stored. Reads do not
     /// return them, so they must not be in its way.
-    pub(crate) async fn make_way(
+    pub(crate) async fn remove_expired_conflicts(
         &mut self,
         entity: usize,
         row: &Row,

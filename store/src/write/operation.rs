@@ -230,7 +230,7 @@ impl Operation for Upsert {
         match old {
             None => {
                 let inserted = transaction.insert(entity, row).await;
-                let row = inserted.map_err(|error| made_since(error, schema, &key))?;
+                let row = inserted.map_err(|error| created_since(error, schema, &key))?;
                 Ok((row, Upserted::Created))
             }
             Some(old) => Ok((
@@ -333,7 +333,7 @@ fn is_kept(field: &Field) -> bool {
 
 /// Turns the clash with a row that was created since the upsert looked for it into [`Error::Busy`],
 /// so that the upsert is repeated.
-fn made_since(error: Error, schema: &Schema, key: &[usize]) -> Error {
+fn created_since(error: Error, schema: &Schema, key: &[usize]) -> Error {
     let is_key = |fields: &[String]| {
         let names = key.iter().map(|field| schema.fields()[*field].name());
         names.eq(fields.iter().map(String::as_str))

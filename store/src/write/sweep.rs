@@ -40,7 +40,7 @@ impl Transaction<'_> {
     /// Deletes a row and the rows that cascade from it; reports only the entities.
     pub(crate) async fn sweep(&mut self, entity: usize, row: Row) -> Result<(), Error> {
         let catalog = self.catalog;
-        self.notes.touch(catalog.get(entity).schema);
+        self.changes.touch(catalog.get(entity).schema);
         self.defer_references().await?;
         self.delete_all(entity, &[&row]).await?;
 
@@ -71,7 +71,7 @@ impl Transaction<'_> {
                     frames.push(frame);
                 }
                 OnDelete::Cascade => {
-                    let page = self.doom_page(child, parent, &frame.ids).await?;
+                    let page = self.delete_page(child, parent, &frame.ids).await?;
                     frame.child += usize::from(full(&page).is_none());
                     frames.push(frame);
 
@@ -121,12 +121,12 @@ impl Transaction<'_> {
             if deleted == 0 {
                 return Ok(());
             }
-            self.notes.touch(catalog.get(child.entity).schema);
+            self.changes.touch(catalog.get(child.entity).schema);
         }
     }
 
     /// Deletes and returns one page of the rows that refer to deleted ones.
-    async fn doom_page(
+    async fn delete_page(
         &mut self,
         child: &Child,
         parent: usize,
@@ -139,7 +139,7 @@ impl Transaction<'_> {
         if !page.is_empty() {
             let rows: Vec<_> = page.iter().collect();
             self.delete_all(child.entity, &rows).await?;
-            self.notes.touch(stored.schema);
+            self.changes.touch(stored.schema);
         }
 
         Ok(page)

@@ -15,7 +15,7 @@ use crate::{
     parameter::{Owned, Parameter},
     write::{
         catalog::{Catalog, Stored},
-        notes::{Noted, Notes},
+        changes::{BufferedChanges, ChangeBuffer},
     },
 };
 
@@ -98,7 +98,7 @@ pub(crate) struct Transaction<'a> {
     session: &'a mut dyn Session,
     now: TimestampMicros,
     limit: Limit,
-    pub(crate) notes: Notes,
+    pub(crate) changes: ChangeBuffer,
 }
 
 impl<'a> Transaction<'a> {
@@ -113,13 +113,13 @@ impl<'a> Transaction<'a> {
             session,
             now,
             limit,
-            notes: Notes::default(),
+            changes: ChangeBuffer::default(),
         }
     }
 
     /// Returns the changes and the keys to evict.
-    pub(crate) fn finish(self) -> Noted {
-        self.notes.finish()
+    pub(crate) fn finish(self) -> BufferedChanges {
+        self.changes.finish()
     }
 
     /// Reads and locks the row with these values of fields that are unique together.
@@ -164,7 +164,8 @@ impl<'a> Transaction<'a> {
             let row = stored.schema.complete_insert(row, self.now);
             let row = row.map_err(|violations| of_row(stored, index, violations))?;
             if let Some(given) = given {
-                self.make_way(entity, &row, Before::Given(&given)).await?;
+                self.remove_expired_conflicts(entity, &row, Before::Given(&given))
+                    .await?;
             }
             complete.push(row);
         }
@@ -201,7 +202,7 @@ impl<'a> Transaction<'a> {
 
         self.session.run(RELEASE).await?;
         for row in &complete {
-            self.notes.created(stored.schema, row);
+            self.changes.created(stored.schema, row);
         }
 
         Ok(complete)
@@ -236,11 +237,12 @@ impl<'a> Transaction<'a> {
             .complete_insert(row, self.now)
             .map_err(|violations| Error::violations(stored.schema.name(), violations))?;
         if let Some(given) = given {
-            self.make_way(entity, &row, Before::Given(&given)).await?;
+            self.remove_expired_conflicts(entity, &row, Before::Given(&given))
+                .await?;
         }
 
         self.store_new(stored, &row).await?;
-        self.notes.created(stored.schema, &row);
+        self.changes.created(stored.schema, &row);
         Ok(row)
     }
 
@@ -283,7 +285,8 @@ impl<'a> Transaction<'a> {
         let schema = stored.schema;
         let kept = schema.check_kept(&old, &new);
         kept.map_err(|violations| Error::violations(schema.name(), violations))?;
-        self.make_way(entity, &new, Before::Old(&old)).await?;
+        self.remove_expired_conflicts(entity, &new, Before::Old(&old))
+            .await?;
 
         let fields = schema.fields().iter().zip(&new.0);
         let others = fields.filter(|(field, _)| !field.is_primary_key());
@@ -297,7 +300,7 @@ impl<'a> Transaction<'a> {
             return Err(self.explain(stored, &new, Place::Over, refused).await);
         }
 
-        self.notes.updated(schema, old, &new);
+        self.changes.updated(schema, old, &new);
         self.evict_children(entity, &new).await?;
         Ok(new)
     }
@@ -323,14 +326,14 @@ impl<'a> Transaction<'a> {
 
                         for row in rows {
                             if seen.insert(stored.identity(&row)) {
-                                self.notes.evict(stored.schema, &row);
+                                self.changes.evict(stored.schema, &row);
                                 next.extend(stored.reference(&row).cloned());
                             }
                         }
 
                         // Then the whole entity is purged in any case.
-                        if self.notes.is_overflown() {
-                            self.notes.touch(stored.schema);
+                        if self.changes.is_overflown() {
+                            self.changes.touch(stored.schema);
                             return Ok(());
                         }
                         if after.is_none() {

@@ -251,10 +251,10 @@ impl Task {
             Either::Left(_) => Last::Released,
             Either::Right((last, _)) => last,
         };
-        let noted = transaction.finish();
+        let buffered = transaction.finish();
         match last {
             Last::Commit(reply) => {
-                let changes = change_set(noted, self.terms.no_event, self.terms.cause);
+                let changes = change_set(buffered, self.terms.no_event, self.terms.cause);
                 let committed = match changes {
                     Some(changes) => commit(&attached, session, changes).await,
                     None => {

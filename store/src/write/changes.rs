@@ -1,4 +1,4 @@
-//! [`Notes`]: collects the changes of a transaction for the sink.
+//! [`ChangeBuffer`]: collects the changes of a transaction for the sink.
 //!
 //! Each row is one change, however often the transaction wrote it: from its values before the
 //! transaction to those at the end. The memory is bounded, in rows and in bytes. Beyond that, rows
@@ -11,15 +11,15 @@ use tidings_core::{CacheKey, Operation, Row, Schema, Value};
 use crate::sink::RowChange;
 
 /// The maximum number of rows of a commit that are reported one by one.
-pub(crate) const MOST_ROWS: usize = 10_000;
+pub(crate) const MAX_ROWS: usize = 10_000;
 /// The maximum number of bytes, roughly, that they may take.
-pub(crate) const MOST_BYTES: usize = 32 << 20;
+pub(crate) const MAX_BYTES: usize = 32 << 20;
 /// The maximum number of cache keys that a commit evicts one by one.
-const MOST_KEYS: usize = 4 * MOST_ROWS;
+const MAX_KEYS: usize = 4 * MAX_ROWS;
 
 /// The changes so far.
 #[derive(Debug, Default)]
-pub(crate) struct Notes {
+pub(crate) struct ChangeBuffer {
     /// `None` if a row has its first values again, or if its change moved to a later place.
     changes: Vec<Option<RowChange>>,
     /// The position of a row in `changes`.
@@ -43,27 +43,27 @@ pub(crate) enum Extent {
 
 /// The collected changes.
 #[derive(Debug)]
-pub(crate) struct Noted {
+pub(crate) struct BufferedChanges {
     pub(crate) changes: Vec<RowChange>,
     pub(crate) evict: Vec<CacheKey>,
     pub(crate) touched: Vec<&'static Schema>,
     pub(crate) extent: Extent,
 }
 
-impl Notes {
+impl ChangeBuffer {
     /// Notes a new row.
     pub(crate) fn created(&mut self, schema: &'static Schema, row: &Row) {
-        self.note(schema, None, Some(row));
+        self.add(schema, None, Some(row));
     }
 
     /// Notes a row that replaced its predecessor.
     pub(crate) fn updated(&mut self, schema: &'static Schema, old: Row, new: &Row) {
-        self.note(schema, Some(old), Some(new));
+        self.add(schema, Some(old), Some(new));
     }
 
     /// Notes a row that was deleted.
     pub(crate) fn deleted(&mut self, schema: &'static Schema, row: Row) {
-        self.note(schema, Some(row), None);
+        self.add(schema, Some(row), None);
     }
 
     /// Notes that rows of an entity were changed that are not reported one by one.
@@ -91,15 +91,15 @@ impl Notes {
             }
         }
 
-        if self.evict.len() > MOST_KEYS {
+        if self.evict.len() > MAX_KEYS {
             self.overflow();
             self.add_touched(schema);
         }
     }
 
     /// Returns everything that was collected.
-    pub(crate) fn finish(self) -> Noted {
-        Noted {
+    pub(crate) fn finish(self) -> BufferedChanges {
+        BufferedChanges {
             changes: self.changes.into_iter().flatten().collect(),
             evict: self.evict,
             touched: self.touched,
@@ -107,7 +107,7 @@ impl Notes {
         }
     }
 
-    fn note(&mut self, schema: &'static Schema, old: Option<Row>, new: Option<&Row>) {
+    fn add(&mut self, schema: &'static Schema, old: Option<Row>, new: Option<&Row>) {
         self.extent = Extent::Something;
         for row in old.iter().chain(new) {
             self.evict(schema, row);
@@ -147,7 +147,7 @@ impl Notes {
         self.bytes += weight(&change.row) + change.old_row.as_ref().map_or(0, weight);
         self.places.insert(identity, self.changes.len());
         self.changes.push(Some(change));
-        if self.places.len() > MOST_ROWS || self.bytes > MOST_BYTES {
+        if self.places.len() > MAX_ROWS || self.bytes > MAX_BYTES {
             self.overflow();
         }
     }
@@ -224,8 +224,8 @@ mod tests {
         Row(vec![id.into(), name.into()])
     }
 
-    fn told(notes: Notes) -> Vec<(Operation, i64, String, Option<Row>)> {
-        let changes = notes.finish().changes.into_iter().map(|change| {
+    fn told(buffer: ChangeBuffer) -> Vec<(Operation, i64, String, Option<Row>)> {
+        let changes = buffer.finish().changes.into_iter().map(|change| {
             let (Value::Integer(id), name) = (&change.row.0[0], change.row.0[1].to_text()) else {
                 panic!("{change:?}")
             };
@@ -236,53 +236,53 @@ mod tests {
 
     #[test]
     fn writes_of_one_row_are_one_change_from_its_first_state_to_its_last() {
-        let mut notes = Notes::default();
-        notes.created(&SCHEMA, &row(1, "a"));
-        notes.updated(&SCHEMA, row(2, "x"), &row(2, "y"));
-        notes.updated(&SCHEMA, row(1, "a"), &row(1, "b"));
-        notes.updated(&SCHEMA, row(2, "y"), &row(2, "z"));
-        notes.updated(&SCHEMA, row(3, "p"), &row(3, "q"));
-        notes.deleted(&SCHEMA, row(3, "q"));
-        notes.deleted(&SCHEMA, row(4, "o"));
-        notes.created(&SCHEMA, &row(4, "n"));
+        let mut buffer = ChangeBuffer::default();
+        buffer.created(&SCHEMA, &row(1, "a"));
+        buffer.updated(&SCHEMA, row(2, "x"), &row(2, "y"));
+        buffer.updated(&SCHEMA, row(1, "a"), &row(1, "b"));
+        buffer.updated(&SCHEMA, row(2, "y"), &row(2, "z"));
+        buffer.updated(&SCHEMA, row(3, "p"), &row(3, "q"));
+        buffer.deleted(&SCHEMA, row(3, "q"));
+        buffer.deleted(&SCHEMA, row(4, "o"));
+        buffer.created(&SCHEMA, &row(4, "n"));
         let expected = [
             (Operation::Create, 1, "b".to_owned(), None),
             (Operation::Update, 2, "z".to_owned(), Some(row(2, "x"))),
             (Operation::Delete, 3, "p".to_owned(), None),
             (Operation::Update, 4, "n".to_owned(), Some(row(4, "o"))),
         ];
-        assert_eq!(told(notes), expected);
+        assert_eq!(told(buffer), expected);
     }
 
     #[test]
     fn a_row_that_ends_as_it_began_is_not_told_and_is_evicted_all_the_same() {
-        let mut notes = Notes::default();
-        notes.created(&SCHEMA, &row(1, "a"));
-        notes.deleted(&SCHEMA, row(1, "a"));
-        notes.updated(&SCHEMA, row(2, "x"), &row(2, "y"));
-        notes.updated(&SCHEMA, row(2, "y"), &row(2, "x"));
-        let noted = notes.finish();
-        assert_eq!((noted.changes.len(), noted.evict.len()), (0, 2));
-        assert_eq!(noted.extent, Extent::Something);
+        let mut buffer = ChangeBuffer::default();
+        buffer.created(&SCHEMA, &row(1, "a"));
+        buffer.deleted(&SCHEMA, row(1, "a"));
+        buffer.updated(&SCHEMA, row(2, "x"), &row(2, "y"));
+        buffer.updated(&SCHEMA, row(2, "y"), &row(2, "x"));
+        let buffered = buffer.finish();
+        assert_eq!((buffered.changes.len(), buffered.evict.len()), (0, 2));
+        assert_eq!(buffered.extent, Extent::Something);
     }
 
     #[test]
     fn beyond_the_bound_only_the_entity_is_told() {
-        let mut notes = Notes::default();
-        let most = i64::try_from(MOST_ROWS).unwrap();
+        let mut buffer = ChangeBuffer::default();
+        let most = i64::try_from(MAX_ROWS).unwrap();
         for id in 0..most {
-            notes.created(&SCHEMA, &row(id, "a"));
+            buffer.created(&SCHEMA, &row(id, "a"));
         }
-        assert!(!notes.is_overflown());
-        notes.created(&SCHEMA, &row(most, "a"));
-        notes.created(&SCHEMA, &row(most + 1, "a"));
-        let noted = notes.finish();
-        assert_eq!((noted.changes, noted.evict), (vec![], vec![]));
-        assert_eq!(noted.touched.len(), 1);
+        assert!(!buffer.is_overflown());
+        buffer.created(&SCHEMA, &row(most, "a"));
+        buffer.created(&SCHEMA, &row(most + 1, "a"));
+        let buffered = buffer.finish();
+        assert_eq!((buffered.changes, buffered.evict), (vec![], vec![]));
+        assert_eq!(buffered.touched.len(), 1);
 
-        let mut notes = Notes::default();
-        let long = "x".repeat(MOST_BYTES);
-        notes.created(&SCHEMA, &row(1, &long));
-        assert!(notes.is_overflown());
+        let mut buffer = ChangeBuffer::default();
+        let long = "x".repeat(MAX_BYTES);
+        buffer.created(&SCHEMA, &row(1, &long));
+        assert!(buffer.is_overflown());
     }
 }
