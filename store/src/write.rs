@@ -36,7 +36,7 @@ pub(crate) mod expiry;
 pub(crate) mod commit;
 
 // A transaction over several calls.
-pub(crate) mod within;
+pub(crate) mod open_transaction;
 
 // The path of every write, from the call to its answer.
 pub(crate) mod route;

@@ -21,9 +21,9 @@ use crate::{
     sink::ChangeSink,
     write::{
         catalog::Stored,
+        open_transaction::TransactionHandle,
         operation::{Delete, Edit, Given, Insert, Target, Update, Upsert},
         route::Route,
-        within::Within,
     },
 };
 
@@ -66,7 +66,7 @@ impl Table {
     /// they read may never be committed, and must not be cached.
     #[must_use]
     pub fn is_in_transaction(&self) -> bool {
-        self.route.within.is_some()
+        self.route.transaction.is_some()
     }
 
     /// Adds a hook. It runs around every call that begins from now on, for the life of the store.
@@ -329,12 +329,12 @@ impl Table {
     ) -> Result<Vec<Live<Row>>, Error> {
         let attached = &self.route.attached;
         let began = attached.clock.now();
-        let read = match &self.route.within {
+        let read = match &self.route.transaction {
             None => self.shared.engine.read(sql, schema, parameters).await,
-            Some(within) => {
+            Some(transaction) => {
                 let sql = Sql::clone(sql);
                 let parameters: Vec<_> = parameters.into_iter().map(Owned::from).collect();
-                let read = within.call(move |transaction| {
+                let read = transaction.call(move |transaction| {
                     async move { transaction.read(&sql, schema, &parameters).await }.boxed()
                 });
                 read.await
@@ -350,7 +350,7 @@ impl Table {
 pub(crate) fn table_of(
     shared: &Arc<Shared>,
     name: &str,
-    within: Option<Within>,
+    transaction: Option<TransactionHandle>,
 ) -> Result<Table, Error> {
     let attached = shared.attached.get().ok_or(Error::NotAttached)?;
     let entity = attached
@@ -366,7 +366,7 @@ pub(crate) fn table_of(
             engine: Arc::clone(&shared.engine),
             attached: Arc::clone(attached),
             entity,
-            within,
+            transaction,
         },
     })
 }

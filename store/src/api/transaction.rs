@@ -12,7 +12,7 @@ use crate::{
     },
     error::Error,
     settings::check_limit,
-    write::within::{Open, Terms},
+    write::open_transaction::{OpenTransaction, Terms},
 };
 
 /// The options of a transaction; see [`Store::begin_with`](crate::Store::begin_with).
@@ -116,7 +116,7 @@ impl TransactionOptions {
 #[derive(Debug)]
 #[must_use = "dropped, it is rolled back"]
 pub struct Transaction {
-    open: Open,
+    open: OpenTransaction,
     shared: Arc<Shared>,
 }
 
@@ -135,7 +135,8 @@ impl Transaction {
             longest,
             cause,
         };
-        let open = Open::begin(Arc::clone(&shared.engine), Arc::clone(attached), terms).await?;
+        let open =
+            OpenTransaction::begin(Arc::clone(&shared.engine), Arc::clone(attached), terms).await?;
         Ok(Self { open, shared })
     }
 
@@ -154,7 +155,7 @@ impl Transaction {
     ///
     /// As [`Store::table`](crate::Store::table).
     pub fn table(&self, name: &str) -> Result<Table, Error> {
-        table_of(&self.shared, name, Some(self.open.within()))
+        table_of(&self.shared, name, Some(self.open.handle()))
     }
 
     /// Commits the transaction. When it returns, caches have evicted and handlers have run, as

@@ -33,9 +33,9 @@ use crate::{
         attached::Attached,
         catalog::Stored,
         commit::{Naming, change_set, commit},
+        open_transaction::TransactionHandle,
         operation::Operation,
         transaction::{Limit, Transaction},
-        within::Within,
     },
     written::{Placement, WriteRecorder},
 };
@@ -47,7 +47,7 @@ pub(crate) struct Route {
     pub(crate) attached: Arc<Attached>,
     pub(crate) entity: usize,
     /// The transaction over several calls that they are part of, if any.
-    pub(crate) within: Option<Within>,
+    pub(crate) transaction: Option<TransactionHandle>,
 }
 
 /// How many times a write is attempted if others stop it: by a deadlock, or by a row that was
@@ -66,8 +66,8 @@ impl Route {
         let recorder = WriteRecorder::current();
         async move {
             let operation = operation?;
-            if let Some(within) = route.within.clone() {
-                return route.run_within(&within, operation, options).await;
+            if let Some(transaction) = route.transaction.clone() {
+                return route.run_within(&transaction, operation, options).await;
             }
 
             // The call may have been made outside the scope in which it is awaited.
@@ -161,11 +161,11 @@ impl Route {
     /// Runs the write once, as a part of a transaction over several calls.
     async fn run_within<O: Operation>(
         &self,
-        within: &Within,
+        transaction: &TransactionHandle,
         operation: O,
         options: WriteOptions,
     ) -> Result<O::Output, Error> {
-        if options.no_event && !within.terms().no_event {
+        if options.no_event && !transaction.terms().no_event {
             return Err(Error::Setting {
                 option: "no_event",
                 given: "true".to_owned(),
@@ -180,7 +180,7 @@ impl Route {
         }
 
         let entity = self.entity;
-        let done = within.call(move |transaction| operation.run(transaction, entity).boxed());
+        let done = transaction.call(move |transaction| operation.run(transaction, entity).boxed());
         let output = done.await?;
 
         if let Some(seen) = &seen {

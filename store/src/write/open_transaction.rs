@@ -1,4 +1,4 @@
-//! [`Open`]: a transaction over several calls.
+//! [`OpenTransaction`]: a transaction over several calls.
 //!
 //! It is one task of the store's runtime, which owns the session and runs one order after the
 //! other. So a call that is dropped half-way is still finished, a commit always reaches the sink,
@@ -33,16 +33,16 @@ use crate::{
 };
 
 /// A call to run in the transaction.
-type Work = Box<dyn for<'t, 'a> FnOnce(&'t mut Transaction<'a>) -> BoxFuture<'t, Verdict> + Send>;
+type Work = Box<dyn for<'t, 'a> FnOnce(&'t mut Transaction<'a>) -> BoxFuture<'t, AfterCall> + Send>;
 
 /// Whether the transaction continues after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    GoesOn,
-    Fails,
+enum AfterCall {
+    Continue,
+    Abort,
 }
 
-enum Order {
+enum Command {
     Do(Work),
     Commit(oneshot::Sender<Result<Placement, Error>>),
     RollBack(oneshot::Sender<()>),
@@ -72,28 +72,28 @@ pub(crate) struct Terms {
 
 /// An open transaction. If it is dropped, it is rolled back.
 #[derive(Debug)]
-pub(crate) struct Open {
-    orders: mpsc::Sender<Order>,
+pub(crate) struct OpenTransaction {
+    commands: mpsc::Sender<Command>,
     ended: Arc<OnceLock<Ended>>,
     terms: Terms,
 }
 
 /// A handle to a transaction that does not keep it open.
 #[derive(Clone, Debug)]
-pub(crate) struct Within {
-    orders: mpsc::WeakSender<Order>,
+pub(crate) struct TransactionHandle {
+    commands: mpsc::WeakSender<Command>,
     ended: Arc<OnceLock<Ended>>,
     terms: Terms,
 }
 
-impl Open {
+impl OpenTransaction {
     /// Begins a transaction.
     pub(crate) async fn begin(
         engine: Arc<dyn Engine>,
         attached: Arc<Attached>,
         terms: Terms,
     ) -> Result<Self, Error> {
-        let (orders, queue) = mpsc::channel(1);
+        let (commands, queue) = mpsc::channel(1);
         let (begun, has_begun) = oneshot::channel();
         let ended = Arc::default();
         let task = Task {
@@ -107,15 +107,15 @@ impl Open {
         has_begun.await.unwrap_or(Err(Error::Interrupted))?;
 
         Ok(Self {
-            orders,
+            commands,
             ended,
             terms,
         })
     }
 
-    pub(crate) fn within(&self) -> Within {
-        Within {
-            orders: self.orders.downgrade(),
+    pub(crate) fn handle(&self) -> TransactionHandle {
+        TransactionHandle {
+            commands: self.commands.downgrade(),
             ended: Arc::clone(&self.ended),
             terms: self.terms,
         }
@@ -127,7 +127,7 @@ impl Open {
         let (reply, answer) = oneshot::channel();
 
         // The answer shows whether the order was taken.
-        let _ = self.orders.send(Order::Commit(reply)).await;
+        let _ = self.commands.send(Command::Commit(reply)).await;
         let committed = answer.await.unwrap_or_else(|_| Err(error(&self.ended)));
         let placed = committed?;
         if let Some(began) = began {
@@ -140,12 +140,12 @@ impl Open {
     /// Rolls back, and waits until everything that the transaction held is released.
     pub(crate) async fn roll_back(self) {
         let (reply, answer) = oneshot::channel();
-        let _ = self.orders.send(Order::RollBack(reply)).await;
+        let _ = self.commands.send(Command::RollBack(reply)).await;
         let _ = answer.await;
     }
 }
 
-impl Within {
+impl TransactionHandle {
     pub(crate) fn terms(&self) -> Terms {
         self.terms
     }
@@ -159,7 +159,7 @@ impl Within {
             + Send
             + 'static,
     {
-        let Some(orders) = self.orders.upgrade() else {
+        let Some(commands) = self.commands.upgrade() else {
             // The task may not have noticed yet.
             let how = "its handle is gone";
             return Err(match self.ended.get() {
@@ -173,18 +173,18 @@ impl Within {
             async move {
                 let done = AssertUnwindSafe(work(transaction)).catch_unwind().await;
                 let done = done.unwrap_or_else(|payload| Err(Error::panicked("a call", &*payload)));
-                let verdict = match &done {
-                    Ok(_) => Verdict::GoesOn,
-                    Err(_) => Verdict::Fails,
+                let after_call = match &done {
+                    Ok(_) => AfterCall::Continue,
+                    Err(_) => AfterCall::Abort,
                 };
                 // The caller may have gone away.
                 let _ = reply.send(done);
-                verdict
+                after_call
             }
             .boxed()
         });
-        let _ = orders.send(Order::Do(work)).await;
-        drop(orders);
+        let _ = commands.send(Command::Do(work)).await;
+        drop(commands);
 
         answer.await.unwrap_or_else(|_| Err(error(&self.ended)))
     }
@@ -207,13 +207,13 @@ fn error(ended: &OnceLock<Ended>) -> Error {
 /// The task of a transaction.
 struct Task {
     engine: Arc<dyn Engine>,
-    queue: mpsc::Receiver<Order>,
+    queue: mpsc::Receiver<Command>,
     ended: Arc<OnceLock<Ended>>,
     terms: Terms,
 }
 
 /// Why a task stops.
-enum Last {
+enum Exit {
     Commit(oneshot::Sender<Result<Placement, Error>>),
     RollBack(Option<oneshot::Sender<()>>),
     Failed,
@@ -247,13 +247,13 @@ impl Task {
 
         // A released store waits for no caller and no statement.
         let released = self.engine.released();
-        let last = match select(released, pin!(self.obey(&mut transaction, &limit))).await {
-            Either::Left(_) => Last::Released,
-            Either::Right((last, _)) => last,
+        let exit = match select(released, pin!(self.process(&mut transaction, &limit))).await {
+            Either::Left(_) => Exit::Released,
+            Either::Right((exit, _)) => exit,
         };
         let buffered = transaction.finish();
-        match last {
-            Last::Commit(reply) => {
+        match exit {
+            Exit::Commit(reply) => {
                 let changes = change_set(buffered, self.terms.no_event, self.terms.cause);
                 let committed = match changes {
                     Some(changes) => commit(&attached, session, changes).await,
@@ -272,7 +272,7 @@ impl Task {
 
                 let _ = reply.send(committed);
             }
-            Last::RollBack(reply) => {
+            Exit::RollBack(reply) => {
                 session.rollback().await;
                 drop(session);
                 self.end(Ended::RolledBack);
@@ -280,15 +280,15 @@ impl Task {
                     let _ = reply.send(());
                 }
             }
-            Last::Failed => {
+            Exit::Failed => {
                 self.end(Ended::Failed);
                 session.rollback().await;
             }
-            Last::Released => {
+            Exit::Released => {
                 self.end(Ended::Released);
                 session.rollback().await;
             }
-            Last::TooLong => {
+            Exit::TooLong => {
                 self.end(Ended::TooLong(self.terms.longest));
                 session.rollback().await;
                 let limit = self.terms.longest;
@@ -301,21 +301,21 @@ impl Task {
     }
 
     /// Runs orders until one ends the transaction, a call fails, or the limit has passed.
-    async fn obey(&mut self, transaction: &mut Transaction<'_>, limit: &Limit) -> Last {
+    async fn process(&mut self, transaction: &mut Transaction<'_>, limit: &Limit) -> Exit {
         let mut too_late = pin!(limit.reached());
         loop {
-            let order = match select(&mut too_late, pin!(self.queue.recv())).await {
-                Either::Left(_) => return Last::TooLong,
-                Either::Right((order, _)) => order,
+            let command = match select(&mut too_late, pin!(self.queue.recv())).await {
+                Either::Left(_) => return Exit::TooLong,
+                Either::Right((command, _)) => command,
             };
 
-            match order {
-                None => return Last::RollBack(None),
-                Some(Order::Commit(reply)) => return Last::Commit(reply),
-                Some(Order::RollBack(reply)) => return Last::RollBack(Some(reply)),
-                Some(Order::Do(work)) => match work(transaction).await {
-                    Verdict::GoesOn => {}
-                    Verdict::Fails => return Last::Failed,
+            match command {
+                None => return Exit::RollBack(None),
+                Some(Command::Commit(reply)) => return Exit::Commit(reply),
+                Some(Command::RollBack(reply)) => return Exit::RollBack(Some(reply)),
+                Some(Command::Do(work)) => match work(transaction).await {
+                    AfterCall::Continue => {}
+                    AfterCall::Abort => return Exit::Failed,
                 },
             }
         }
