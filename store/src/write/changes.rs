@@ -224,7 +224,7 @@ mod tests {
         Row(vec![id.into(), name.into()])
     }
 
-    fn told(buffer: ChangeBuffer) -> Vec<(Operation, i64, String, Option<Row>)> {
+    fn reported(buffer: ChangeBuffer) -> Vec<(Operation, i64, String, Option<Row>)> {
         let changes = buffer.finish().changes.into_iter().map(|change| {
             let (Value::Integer(id), name) = (&change.row.0[0], change.row.0[1].to_text()) else {
                 panic!("{change:?}")
@@ -251,7 +251,7 @@ mod tests {
             (Operation::Delete, 3, "p".to_owned(), None),
             (Operation::Update, 4, "n".to_owned(), Some(row(4, "o"))),
         ];
-        assert_eq!(told(buffer), expected);
+        assert_eq!(reported(buffer), expected);
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_bound_only_the_entity_is_told() {
+    fn beyond_the_bound_only_the_entity_is_reported() {
         let mut buffer = ChangeBuffer::default();
         let most = i64::try_from(MAX_ROWS).unwrap();
         for id in 0..most {

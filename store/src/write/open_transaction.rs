@@ -1,6 +1,6 @@
 //! [`OpenTransaction`]: a transaction over several calls.
 //!
-//! It is one task of the store's runtime, which owns the session and runs one order after the
+//! It is one task of the store's runtime, which owns the session and runs one command after the
 //! other. So a call that is dropped half-way is still finished, a commit always reaches the sink,
 //! and a transaction whose handle is dropped is rolled back.
 //!
@@ -126,7 +126,7 @@ impl OpenTransaction {
         let began = WriteRecorder::current().map(WriteRecorder::begin);
         let (reply, answer) = oneshot::channel();
 
-        // The answer shows whether the order was taken.
+        // The answer shows whether the command was taken.
         let _ = self.commands.send(Command::Commit(reply)).await;
         let committed = answer.await.unwrap_or_else(|_| Err(error(&self.ended)));
         let placed = committed?;
@@ -300,7 +300,7 @@ impl Task {
         }
     }
 
-    /// Runs orders until one ends the transaction, a call fails, or the limit has passed.
+    /// Runs commands until one ends the transaction, a call fails, or the limit has passed.
     async fn process(&mut self, transaction: &mut Transaction<'_>, limit: &Limit) -> Exit {
         let mut too_late = pin!(limit.reached());
         loop {
