@@ -20,7 +20,7 @@ pub(crate) mod there;
 pub(crate) mod finding;
 
 // The statements of each engine.
-pub(crate) mod words;
+pub(crate) mod ddl;
 
 // Reads and changes the tables of a database.
 pub(crate) mod inspect;
@@ -32,10 +32,10 @@ use tidings_core::Schema;
 
 pub(crate) use self::{
     compare::{Compared, compare},
+    ddl::{DdlDialect, IndexCreation, ReferenceCreation, Widening, wanted_indexes},
     finding::{Change, Depth, Finding, Group, Need},
     inspect::Inspect,
     there::{Column, IndexThere, Named, Reference, Table},
-    words::{Adds, IndexIs, Widening, Words, wanted_indexes},
 };
 use crate::error::Error;
 
@@ -59,8 +59,8 @@ pub(crate) async fn complete<I: Inspect>(
         return Err(Error::Incompatible { differences });
     }
 
-    let words = inspect.words();
-    for group in groups(words, &compared, |finding| finding.need == Need::Addition) {
+    let dialect = inspect.dialect();
+    for group in groups(dialect, &compared, |finding| finding.need == Need::Addition) {
         for sql in group.sql {
             inspect.run(&sql).await?;
         }
@@ -71,14 +71,14 @@ pub(crate) async fn complete<I: Inspect>(
 /// Returns the statements for the findings, in an order in which they can run: a reference may lead
 /// to any table.
 pub(crate) fn groups(
-    words: &dyn Words,
+    dialect: &dyn DdlDialect,
     compared: &[Compared],
     wanted: impl Fn(&Finding) -> bool,
 ) -> Vec<Group> {
     let mut groups = Vec::new();
     for compared in compared {
         let findings: Vec<_> = compared.findings.iter().filter(|it| wanted(it)).collect();
-        groups.extend(words.groups(compared.schema, &compared.named, &findings));
+        groups.extend(dialect.groups(compared.schema, &compared.named, &findings));
     }
     groups.sort_by_key(|group| group.phase);
     groups

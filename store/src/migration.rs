@@ -7,7 +7,7 @@ use tidings_core::Schema;
 
 use crate::{
     error::Error,
-    layout::{Compared, Finding, Inspect, Need, Words, groups},
+    layout::{Compared, DdlDialect, Finding, Inspect, Need, groups},
     loss::Loss,
 };
 
@@ -41,10 +41,12 @@ pub struct PlannedChange {
 
 impl Plan {
     /// Makes the plan for the findings.
-    pub(crate) fn of(words: &dyn Words, compared: &[Compared]) -> Self {
+    pub(crate) fn of(dialect: &dyn DdlDialect, compared: &[Compared]) -> Self {
         let findings = || compared.iter().flat_map(|compared| &compared.findings);
         let obstacles = findings().filter(|finding| finding.need == Need::Impossible);
-        let changes = groups(words, compared, |finding| finding.need != Need::Impossible);
+        let changes = groups(dialect, compared, |finding| {
+            finding.need != Need::Impossible
+        });
         Self {
             changes: changes
                 .into_iter()

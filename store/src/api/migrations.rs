@@ -17,7 +17,7 @@ use crate::{
     api::kind::{Kind, kind_of},
     backoff::LockWaits,
     error::Error,
-    layout::{Compared, Depth, Words, compare},
+    layout::{Compared, DdlDialect, Depth, compare},
     migration::{Plan, Purpose, RecordedFields, Target, WaitLimits, alterations},
     settings::check_limit,
 };
@@ -241,7 +241,7 @@ impl Migrations {
         target.begin(Purpose::Plan, waits).await?;
         let run = target.steps().await?;
         let compared = self.compare(target).await?;
-        Ok(self.planned(target.inspect().words(), &compared, &run))
+        Ok(self.planned(target.inspect().dialect(), &compared, &run))
     }
 
     /// Waits for its turn, and changes the tables. If others hold one of them, ends the
@@ -313,7 +313,7 @@ impl Migrations {
     /// Changes the tables, in the transaction that is open.
     async fn make(&self, target: &mut dyn Target, run: &BTreeSet<String>) -> Result<Plan, Error> {
         let compared = self.compare(target).await?;
-        let plan = self.planned(target.inspect().words(), &compared, run);
+        let plan = self.planned(target.inspect().dialect(), &compared, run);
         if !plan.obstacles.is_empty() {
             return Err(Error::Unmendable {
                 differences: plan.obstacles,
@@ -358,7 +358,12 @@ impl Migrations {
         Ok(compared)
     }
 
-    fn planned(&self, words: &dyn Words, compared: &[Compared], run: &BTreeSet<String>) -> Plan {
+    fn planned(
+        &self,
+        dialect: &dyn DdlDialect,
+        compared: &[Compared],
+        run: &BTreeSet<String>,
+    ) -> Plan {
         let pending = self.pending(run);
         let named = |moment: Moment| {
             let steps = pending.iter().filter(|step| step.moment == moment);
@@ -367,7 +372,7 @@ impl Migrations {
         Plan {
             before: named(Moment::Before),
             after: named(Moment::After),
-            ..Plan::of(words, compared)
+            ..Plan::of(dialect, compared)
         }
     }
 

@@ -11,10 +11,10 @@ use std::collections::BTreeSet;
 use tidings_core::Schema;
 
 use super::{
+    ddl::{DdlDialect, ReferenceCreation, identifier, wanted_indexes},
     finding::{Change, Depth, Finding, Need},
     inspect::Inspect,
     there::{Named, Table},
-    words::{Adds, Words, identifier, wanted_indexes},
 };
 use crate::{
     error::Error,
@@ -38,9 +38,9 @@ pub(crate) async fn compare<I: Inspect + ?Sized>(
     kept: &[(String, String)],
 ) -> Result<Compared, Error> {
     let named = inspect.named(schema.name()).await?;
-    let words = inspect.words();
+    let dialect = inspect.dialect();
     let findings = match &named {
-        Named::Nothing => made(words, schema),
+        Named::Nothing => made(dialect, schema),
         Named::Other(other) => {
             vec![Finding::impossible(format!(
                 "{} is a {other} and not a table",
@@ -50,7 +50,7 @@ pub(crate) async fn compare<I: Inspect + ?Sized>(
         Named::Table(table) => {
             let mut comparison = Comparison {
                 inspect,
-                words,
+                dialect,
                 schema,
                 depth,
                 table,
@@ -78,16 +78,16 @@ pub(crate) async fn compare<I: Inspect + ?Sized>(
 }
 
 /// Returns the findings that create a missing table.
-fn made(words: &dyn Words, schema: &Schema) -> Vec<Finding> {
+fn made(dialect: &dyn DdlDialect, schema: &Schema) -> Vec<Finding> {
     let table = schema.name();
     let mut changes = vec![Change::CreateTable];
-    if words.references() == Adds::AtAnyTime {
+    if dialect.references() == ReferenceCreation::AtAnyTime {
         let fields = schema.fields().iter().enumerate();
         let referring = fields.filter(|(_, field)| field.reference().is_some());
         changes.extend(referring.map(|(index, _)| Change::Refer(index)));
     }
 
-    let indexes = wanted_indexes(words, schema).into_keys();
+    let indexes = wanted_indexes(dialect, schema).into_keys();
     changes.extend(indexes.map(Change::CreateIndex));
     let remedy = format!("creates the table {table}");
     vec![Finding::new(Need::Addition, "is missing", remedy, changes)]
@@ -121,7 +121,7 @@ impl Finding {
 
 struct Comparison<'a, I: ?Sized> {
     inspect: &'a mut I,
-    words: &'static dyn Words,
+    dialect: &'static dyn DdlDialect,
     schema: &'static Schema,
     depth: Depth,
     table: &'a Table,
@@ -133,9 +133,12 @@ struct Comparison<'a, I: ?Sized> {
 impl<I: Inspect + ?Sized> Comparison<'_, I> {
     /// Finds what a rebuilt table could not take over.
     async fn rebuild(&mut self) -> Result<(), Error> {
-        let (words, schema, table) = (self.words, self.schema, self.table);
+        let (dialect, schema, table) = (self.dialect, self.schema, self.table);
         let changes = self.findings.iter().flat_map(|finding| &finding.changes);
-        if !changes.clone().any(|change| words.rebuilds(change, schema)) {
+        if !changes
+            .clone()
+            .any(|change| dialect.rebuilds(change, schema))
+        {
             return Ok(());
         }
 
@@ -153,7 +156,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             })
             .collect();
 
-        let wanted = wanted_indexes(words, schema).into_values();
+        let wanted = wanted_indexes(dialect, schema).into_values();
         let wanted = wanted.filter(|index| index.unique);
         let key = format!("PRIMARY KEY ({})", schema.primary_key_names().join(", "));
         let replaced: Vec<_> = wanted
@@ -171,10 +174,10 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             let stays = table.columns.contains_key(field.name())
                 && !self.fresh.contains(field.name())
                 && !converted.contains(&index);
-            let Some(misfit) = words.misfit(field, table).filter(|_| stays) else {
+            let Some(misfit) = dialect.misfit(field, table).filter(|_| stays) else {
                 continue;
             };
-            let wanted = words.column_type(field.kind());
+            let wanted = dialect.column_type(field.kind());
             self.misfits(field.name(), &misfit, wanted).await?;
         }
 
@@ -182,7 +185,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             let stays = schema.field(name).is_none() && !dropped.contains(name);
             if stays
                 && !column.is_generated
-                && let Some((misfit, wanted)) = words.misfit_kept(name, table)
+                && let Some((misfit, wanted)) = dialect.misfit_kept(name, table)
             {
                 self.misfits(name, &misfit, wanted).await?;
             }

@@ -2,13 +2,13 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{there::Named, words::Words};
+use super::{ddl::DdlDialect, there::Named};
 use crate::error::Error;
 
 /// A database whose tables can be read and changed.
 pub(crate) trait Inspect: Send {
     /// Returns the statements of the database's engine.
-    fn words(&self) -> &'static dyn Words;
+    fn dialect(&self) -> &'static dyn DdlDialect;
 
     /// Returns what has this name: a table, something else, or nothing.
     fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>>;

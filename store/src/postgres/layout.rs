@@ -8,7 +8,7 @@
 mod names;
 
 // Statements that create and change tables.
-mod words;
+mod ddl;
 
 // Existing tables.
 mod there;

@@ -8,7 +8,7 @@
 mod rebuild;
 
 // Statements that create and change tables.
-mod words;
+mod ddl;
 
 // The rules that only a table's CREATE statement shows.
 mod rules;

@@ -6,10 +6,10 @@ use super::Comparison;
 use crate::{
     error::Error,
     layout::{
+        ddl::{identifier, is_addable},
         finding::{Change, Depth, Finding, Need},
         inspect::Inspect,
         there::Column,
-        words::{identifier, is_addable},
     },
     loss::{Loss, in_words},
 };
@@ -58,7 +58,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
     async fn column(&mut self, index: usize, field: &Field, there: &Column) -> Result<(), Error> {
         let (table, name) = (self.schema.name(), field.name());
         let at = format!("{table}.{name}");
-        if !self.words.holds(field, &there.declared) {
+        if !self.dialect.holds(field, &there.declared) {
             self.type_of(index, field, there).await?;
         }
         if there.is_generated {
@@ -98,11 +98,11 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         }
 
         if let Some(default) = &field.column_default()
-            && self.words.literal(default).is_some()
+            && self.dialect.literal(default).is_some()
             && !there
                 .default
                 .as_ref()
-                .is_some_and(|there| self.words.is_default(there, default))
+                .is_some_and(|there| self.dialect.is_default(there, default))
         {
             let changes = vec![Change::SetDefault(index)];
             let remedy = format!("{table}: sets the default of the column {name}");
@@ -117,7 +117,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
     /// Adds a finding for a column whose type does not fit.
     async fn type_of(&mut self, index: usize, field: &Field, there: &Column) -> Result<(), Error> {
         let (table, name) = (self.schema.name(), field.name());
-        let wanted = self.words.column_type(field.kind());
+        let wanted = self.dialect.column_type(field.kind());
         let difference = format!(
             "{table}.{name} is declared {:?}, and {wanted} is needed",
             there.declared
@@ -126,7 +126,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             self.impossible(difference);
             return Ok(());
         }
-        if let Some(widening) = self.words.widening(field, &there.declared) {
+        if let Some(widening) = self.dialect.widening(field, &there.declared) {
             let exceptions = match &widening.unless {
                 Some(unless) => self.rows(Some(unless)).await?,
                 None => 0,

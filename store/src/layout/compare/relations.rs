@@ -6,10 +6,10 @@ use super::Comparison;
 use crate::{
     error::Error,
     layout::{
+        ddl::{Index, IndexCreation, ReferenceCreation, identifier, is_ours, wanted_indexes},
         finding::{Change, Depth, Finding, Need, Phase},
         inspect::Inspect,
         there::{Named, Reference},
-        words::{Adds, Index, IndexIs, identifier, is_ours, wanted_indexes},
     },
     loss::in_words,
 };
@@ -28,19 +28,19 @@ fn drop_of(column: &str, there: &Reference) -> Change {
 
 impl<I: Inspect + ?Sized> Comparison<'_, I> {
     pub(super) async fn references(&mut self) -> Result<(), Error> {
-        let adds = self.words.references();
+        let adds = self.dialect.references();
         for (index, field) in self.schema.fields().iter().enumerate() {
             let is_fresh = self.fresh.contains(field.name());
             match (field.reference(), adds) {
                 // A new column is created with its reference.
-                (_, Adds::WithItsColumn) if is_fresh => {}
-                (Some(wanted), Adds::AtAnyTime) if is_fresh => {
+                (_, ReferenceCreation::WithItsColumn) if is_fresh => {}
+                (Some(wanted), ReferenceCreation::AtAnyTime) if is_fresh => {
                     let remedy = self.refers(field, wanted);
                     let changes = vec![Change::Refer(index)];
                     let finding = Finding::new(Need::Addition, "", remedy, changes);
                     self.findings.push(finding);
                 }
-                (None, Adds::AtAnyTime) if is_fresh => {}
+                (None, ReferenceCreation::AtAnyTime) if is_fresh => {}
                 (wanted, adds) => self.reference(index, field, wanted, adds).await?,
             }
         }
@@ -63,7 +63,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         index: usize,
         field: &Field,
         wanted: Option<&Foreign>,
-        adds: Adds,
+        adds: ReferenceCreation,
     ) -> Result<(), Error> {
         let (table, name) = (self.schema.name(), field.name());
         if !self.table.columns.contains_key(name) {
@@ -93,7 +93,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         let (need, difference) = match (fits.is_some(), acts) {
             (true, Some(acts)) => (Need::Mending, acts),
             (false, Some(acts)) => (Need::Mending, format!("{refers_elsewhere}; {acts}")),
-            (_, None) if there.is_empty() && adds == Adds::AtAnyTime => {
+            (_, None) if there.is_empty() && adds == ReferenceCreation::AtAnyTime => {
                 (Need::Addition, refers_elsewhere)
             }
             (_, None) => (Need::Mending, refers_elsewhere),
@@ -209,9 +209,9 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         let parents = match self.inspect.named(&wanted.entity).await? {
             Named::Table(table) if table.columns.contains_key(&wanted.key) => {
                 let key = self
-                    .words
+                    .dialect
                     .as_text(&format!("parents.{}", identifier(&wanted.key)));
-                let child = self.words.as_text(&format!("children.{column}"));
+                let child = self.dialect.as_text(&format!("children.{column}"));
                 format!(
                     " AND NOT EXISTS (SELECT 1 FROM {} AS parents WHERE {key} = {child})",
                     identifier(&wanted.entity)
@@ -229,7 +229,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
 
     pub(super) async fn indexes(&mut self) -> Result<(), Error> {
         let table = self.schema.name();
-        let wanted = wanted_indexes(self.words, self.schema);
+        let wanted = wanted_indexes(self.dialect, self.schema);
         for (name, there) in &self.table.indexes {
             if !is_ours(name) || wanted.contains_key(name) || there.is_being_made {
                 continue;
@@ -292,16 +292,17 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             // it.
             let create = || Change::CreateIndex(name.clone());
             let (changes, waits) = match there {
-                None => (vec![create()], IndexIs::New),
-                Some(_) if self.is_index_alone() => {
-                    (vec![Change::ReplaceIndex(name.clone())], IndexIs::Replaced)
-                }
+                None => (vec![create()], IndexCreation::New),
+                Some(_) if self.is_index_alone() => (
+                    vec![Change::ReplaceIndex(name.clone())],
+                    IndexCreation::Replaced,
+                ),
                 Some(_) => {
                     let drop = Change::DropIndex(name.clone());
-                    (vec![drop, create()], IndexIs::DroppedFirst)
+                    (vec![drop, create()], IndexCreation::DroppedFirst)
                 }
             };
-            let waits = self.words.waits_for_index(waits);
+            let waits = self.dialect.waits_for_index(waits);
             let remedy = format!("{table}: creates the index {name}{waits}");
             let finding = Finding::new(Need::Addition, "", remedy, changes);
             self.findings.push(finding);

@@ -6,12 +6,12 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use sqlx::{Row as _, postgres::PgRow};
 
 use super::{
+    ddl::Postgres,
     names::{identifier, literal},
-    words::Postgres,
 };
 use crate::{
     error::Error,
-    layout::{Column, IndexThere, Inspect, Named, Reference, Table, Words, words::is_ours},
+    layout::{Column, DdlDialect, IndexThere, Inspect, Named, Reference, Table, ddl::is_ours},
     postgres::{codes::failed, connection::Connection},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Tables<'a>(pub(crate) &'a mut Connection);
 
 impl Inspect for Tables<'_> {
-    fn words(&self) -> &'static dyn Words {
+    fn dialect(&self) -> &'static dyn DdlDialect {
         &Postgres
     }
 

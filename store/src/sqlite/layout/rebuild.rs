@@ -9,7 +9,7 @@
 use tidings_core::{Field, Schema};
 
 use crate::{
-    layout::{Change, Column, Table, Words, wanted_indexes, words::identifier},
+    layout::{Change, Column, DdlDialect, Table, ddl::identifier, wanted_indexes},
     sqlite::values::{column_type, literal},
 };
 
@@ -57,7 +57,7 @@ pub(super) fn definition(field: &Field) -> String {
 
 /// Returns the statements that rebuild a table with its changes.
 pub(super) fn rebuild(
-    words: &dyn Words,
+    dialect: &dyn DdlDialect,
     schema: &Schema,
     there: &Table,
     changes: &[&Change],
@@ -120,7 +120,7 @@ pub(super) fn rebuild(
         format!("ALTER TABLE {new} RENAME TO {old}"),
         "PRAGMA legacy_alter_table = OFF".to_owned(),
     ];
-    let indexes = wanted_indexes(words, schema).into_values();
+    let indexes = wanted_indexes(dialect, schema).into_values();
     sql.extend(indexes.map(|index| index.sql));
     sql.extend(there.others.iter().cloned());
 

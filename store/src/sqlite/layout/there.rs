@@ -6,14 +6,14 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
+    ddl::Sqlite,
     rules::{rules, words},
-    words::Sqlite,
 };
 use crate::{
     error::Error,
     layout::{
-        Column, IndexThere, Inspect, Named, Reference, Table, Words,
-        words::{identifier, is_ours},
+        Column, DdlDialect, IndexThere, Inspect, Named, Reference, Table,
+        ddl::{identifier, is_ours},
     },
     sqlite::codes::failed,
 };
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct Tables<'a>(pub(crate) &'a mut SqliteConnection);
 
 impl Inspect for Tables<'_> {
-    fn words(&self) -> &'static dyn Words {
+    fn dialect(&self) -> &'static dyn DdlDialect {
         &Sqlite
     }
 

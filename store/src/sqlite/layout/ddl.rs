@@ -5,10 +5,11 @@ use tidings_core::{Field, FieldKind, Schema, Value};
 use super::rebuild::{affinity, create_table, definition, kept_type, rebuild};
 use crate::{
     layout::{
-        Adds, Change, Finding, Group, IndexIs, Named, Table, Widening, Words,
+        Change, DdlDialect, Finding, Group, IndexCreation, Named, ReferenceCreation, Table,
+        Widening,
+        ddl::{identifier, is_addable},
         finding::Phase,
         wanted_indexes,
-        words::{identifier, is_addable},
     },
     sqlite::values::{column_type, literal},
 };
@@ -16,11 +17,11 @@ use crate::{
 /// Up to this number, a floating-point number can hold every whole number.
 const EXACT: i64 = 1 << 53;
 
-/// SQLite's implementation of [`Words`].
+/// SQLite's implementation of [`DdlDialect`].
 #[derive(Debug)]
 pub(super) struct Sqlite;
 
-impl Words for Sqlite {
+impl DdlDialect for Sqlite {
     fn column_type(&self, kind: FieldKind) -> &'static str {
         column_type(kind)
     }
@@ -68,8 +69,8 @@ impl Words for Sqlite {
         format!("{purpose}:{table}({})", fields.join(","))
     }
 
-    fn references(&self) -> Adds {
-        Adds::WithItsColumn
+    fn references(&self) -> ReferenceCreation {
+        ReferenceCreation::WithItsColumn
     }
 
     fn as_text(&self, column: &str) -> String {
@@ -106,7 +107,7 @@ impl Words for Sqlite {
     }
 
     // Writers of the file wait for any migration, and readers for none.
-    fn waits_for_index(&self, _: IndexIs) -> &'static str {
+    fn waits_for_index(&self, _: IndexCreation) -> &'static str {
         ""
     }
 

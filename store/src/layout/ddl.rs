@@ -1,4 +1,4 @@
-//! [`Words`]: the statements of each engine that create and change tables.
+//! [`DdlDialect`]: the statements of each engine that create and change tables.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -14,7 +14,7 @@ use crate::engine::statements::uniques;
 const PURPOSES: [&str; 4] = ["unique:", "foreign:", "key:", "expiry:"];
 
 /// The types, literals and statements of one engine that create and change tables.
-pub(crate) trait Words: fmt::Debug + Send + Sync {
+pub(crate) trait DdlDialect: fmt::Debug + Send + Sync {
     /// Returns the type of a column for a kind.
     fn column_type(&self, kind: FieldKind) -> &'static str;
 
@@ -35,7 +35,7 @@ pub(crate) trait Words: fmt::Debug + Send + Sync {
     fn index_name(&self, purpose: &str, table: &str, fields: &[&str]) -> String;
 
     /// Returns when references can be added.
-    fn references(&self) -> Adds;
+    fn references(&self) -> ReferenceCreation;
 
     /// Returns a column as text, to be compared with one of another type.
     fn as_text(&self, column: &str) -> String;
@@ -52,7 +52,7 @@ pub(crate) trait Words: fmt::Debug + Send + Sync {
     fn misfit_kept(&self, name: &str, table: &Table) -> Option<(String, &'static str)>;
 
     /// Returns who waits while an index is created, for a line of a plan.
-    fn waits_for_index(&self, is: IndexIs) -> &'static str;
+    fn waits_for_index(&self, how: IndexCreation) -> &'static str;
 
     /// Returns the statements for the findings in one table.
     fn groups(&self, schema: &Schema, there: &Named, findings: &[&Finding]) -> Vec<Group>;
@@ -60,7 +60,7 @@ pub(crate) trait Words: fmt::Debug + Send + Sync {
 
 /// When something can be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Adds {
+pub(crate) enum ReferenceCreation {
     AtAnyTime,
     /// Only when the table or column is created.
     WithItsColumn,
@@ -68,7 +68,7 @@ pub(crate) enum Adds {
 
 /// How an index is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IndexIs {
+pub(crate) enum IndexCreation {
     New,
     /// Beside the one that has its name, which is then dropped.
     Replaced,
@@ -125,10 +125,10 @@ impl Index {
 
 /// Returns the indexes of a schema by name: for unique fields, for references (nested lists and
 /// cascades must not scan), for expiry, and for a cache key of several fields.
-pub(crate) fn wanted_indexes(words: &dyn Words, schema: &Schema) -> BTreeMap<String, Index> {
+pub(crate) fn wanted_indexes(dialect: &dyn DdlDialect, schema: &Schema) -> BTreeMap<String, Index> {
     let mut indexes = BTreeMap::new();
     let mut add = |purpose: &str, fields: &[&str], unique: bool| {
-        let name = words.index_name(purpose, schema.name(), fields);
+        let name = dialect.index_name(purpose, schema.name(), fields);
         let columns: Vec<_> = fields.iter().map(|field| identifier(field)).collect();
         let sql = format!(
             "CREATE {}INDEX {} ON {} ({})",

@@ -5,7 +5,8 @@ use tidings_core::{Field, FieldKind, Schema, Value};
 use super::names::{identifier, index_name};
 use crate::{
     layout::{
-        Adds, Change, Finding, Group, IndexIs, Named, Table, Widening, Words, wanted_indexes,
+        Change, DdlDialect, Finding, Group, IndexCreation, Named, ReferenceCreation, Table,
+        Widening, wanted_indexes,
     },
     postgres::values::{column_type, fits, literal},
 };
@@ -13,11 +14,11 @@ use crate::{
 /// Up to this number, a floating-point number can hold every whole number.
 const EXACT: i64 = 1 << 53;
 
-/// PostgreSQL's implementation of [`Words`].
+/// PostgreSQL's implementation of [`DdlDialect`].
 #[derive(Debug)]
 pub(super) struct Postgres;
 
-impl Words for Postgres {
+impl DdlDialect for Postgres {
     fn column_type(&self, kind: FieldKind) -> &'static str {
         column_type(kind)
     }
@@ -74,8 +75,8 @@ impl Words for Postgres {
         index_name(purpose, table, fields)
     }
 
-    fn references(&self) -> Adds {
-        Adds::AtAnyTime
+    fn references(&self) -> ReferenceCreation {
+        ReferenceCreation::AtAnyTime
     }
 
     fn as_text(&self, column: &str) -> String {
@@ -94,13 +95,15 @@ impl Words for Postgres {
         None
     }
 
-    fn waits_for_index(&self, is: IndexIs) -> &'static str {
-        match is {
-            IndexIs::New => "; writers of the table wait until it is created",
-            IndexIs::Replaced => {
+    fn waits_for_index(&self, how: IndexCreation) -> &'static str {
+        match how {
+            IndexCreation::New => "; writers of the table wait until it is created",
+            IndexCreation::Replaced => {
                 "; writers of the table wait until it is created, readers until the old one is dropped"
             }
-            IndexIs::DroppedFirst => "; readers and writers of the table wait until it is created",
+            IndexCreation::DroppedFirst => {
+                "; readers and writers of the table wait until it is created"
+            }
         }
     }
 
