@@ -14,7 +14,7 @@
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
 // Existing tables. Must not know what is wanted.
-pub(crate) mod there;
+pub(crate) mod existing;
 
 // Differences, and the changes that resolve them.
 pub(crate) mod finding;
@@ -33,9 +33,9 @@ use tidings_core::Schema;
 pub(crate) use self::{
     compare::{Compared, compare},
     ddl::{DdlDialect, IndexCreation, ReferenceCreation, Widening, wanted_indexes},
+    existing::{Column, Existing, ExistingIndex, Reference, Table},
     finding::{Change, Depth, Finding, Group, Need},
     inspect::Inspect,
-    there::{Column, IndexThere, Named, Reference, Table},
 };
 use crate::error::Error;
 
@@ -78,7 +78,7 @@ pub(crate) fn groups(
     let mut groups = Vec::new();
     for compared in compared {
         let findings: Vec<_> = compared.findings.iter().filter(|it| wanted(it)).collect();
-        groups.extend(dialect.groups(compared.schema, &compared.named, &findings));
+        groups.extend(dialect.groups(compared.schema, &compared.existing, &findings));
     }
     groups.sort_by_key(|group| group.phase);
     groups

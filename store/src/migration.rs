@@ -177,8 +177,8 @@ pub(crate) trait Target: Send {
     /// Returns the names of the steps that have run.
     fn steps(&mut self) -> BoxFuture<'_, Result<BTreeSet<String>, Error>> {
         async move {
-            let [there, names] = self.step_queries();
-            if self.inspect().count(there).await? == 0 {
+            let [table, names] = self.step_queries();
+            if self.inspect().count(table).await? == 0 {
                 return Ok(BTreeSet::new());
             }
             let names = self.ask(names).await?;

@@ -12,9 +12,9 @@ use tidings_core::Schema;
 
 use super::{
     ddl::{DdlDialect, ReferenceCreation, identifier, wanted_indexes},
+    existing::{Existing, Table},
     finding::{Change, Depth, Finding, Need},
     inspect::Inspect,
-    there::{Named, Table},
 };
 use crate::{
     error::Error,
@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Compared {
     pub(crate) schema: &'static Schema,
-    pub(crate) named: Named,
+    pub(crate) existing: Existing,
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -37,17 +37,17 @@ pub(crate) async fn compare<I: Inspect + ?Sized>(
     depth: Depth,
     kept: &[(String, String)],
 ) -> Result<Compared, Error> {
-    let named = inspect.named(schema.name()).await?;
+    let existing = inspect.find(schema.name()).await?;
     let dialect = inspect.dialect();
-    let findings = match &named {
-        Named::Nothing => made(dialect, schema),
-        Named::Other(other) => {
+    let findings = match &existing {
+        Existing::Nothing => made(dialect, schema),
+        Existing::Other(other) => {
             vec![Finding::impossible(format!(
                 "{} is a {other} and not a table",
                 schema.name()
             ))]
         }
-        Named::Table(table) => {
+        Existing::Table(table) => {
             let mut comparison = Comparison {
                 inspect,
                 dialect,
@@ -72,7 +72,7 @@ pub(crate) async fn compare<I: Inspect + ?Sized>(
     };
     Ok(Compared {
         schema,
-        named,
+        existing,
         findings,
     })
 }

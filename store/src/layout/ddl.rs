@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use tidings_core::{Field, FieldKind, Schema, Value};
 
 use super::{
+    existing::{Existing, ExistingIndex, Table},
     finding::{Change, Finding, Group},
-    there::{IndexThere, Named, Table},
 };
 use crate::engine::statements::uniques;
 
@@ -29,7 +29,7 @@ pub(crate) trait DdlDialect: fmt::Debug + Send + Sync {
     fn literal(&self, value: &Value) -> Option<String>;
 
     /// Returns whether an existing default is this value.
-    fn is_default(&self, there: &str, value: &Value) -> bool;
+    fn is_default(&self, existing: &str, value: &Value) -> bool;
 
     /// Returns the name of an index, which says its purpose.
     fn index_name(&self, purpose: &str, table: &str, fields: &[&str]) -> String;
@@ -55,7 +55,7 @@ pub(crate) trait DdlDialect: fmt::Debug + Send + Sync {
     fn waits_for_index(&self, how: IndexCreation) -> &'static str;
 
     /// Returns the statements for the findings in one table.
-    fn groups(&self, schema: &Schema, there: &Named, findings: &[&Finding]) -> Vec<Group>;
+    fn groups(&self, schema: &Schema, existing: &Existing, findings: &[&Finding]) -> Vec<Group>;
 }
 
 /// When something can be added.
@@ -111,15 +111,16 @@ pub(crate) struct Index {
 
 impl Index {
     /// Returns whether an existing index serves the purpose of this one.
-    pub(crate) fn is_as(&self, there: &IndexThere) -> bool {
-        there.is_whole && there.unique == self.unique && there.fields == self.fields
+    pub(crate) fn is_as(&self, existing: &ExistingIndex) -> bool {
+        existing.is_whole && existing.unique == self.unique && existing.fields == self.fields
     }
 
     /// Returns whether an existing index, of any name, keeps these columns unique.
-    pub(crate) fn is_held_by(&self, there: &IndexThere) -> bool {
-        let has = |field| there.fields.contains(field);
-        let is_over_these = there.fields.len() == self.fields.len() && self.fields.iter().all(has);
-        there.is_whole && there.unique && is_over_these
+    pub(crate) fn is_held_by(&self, existing: &ExistingIndex) -> bool {
+        let has = |field| existing.fields.contains(field);
+        let is_over_these =
+            existing.fields.len() == self.fields.len() && self.fields.iter().all(has);
+        existing.is_whole && existing.unique && is_over_these
     }
 }
 

@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{ddl::DdlDialect, there::Named};
+use super::{ddl::DdlDialect, existing::Existing};
 use crate::error::Error;
 
 /// A database whose tables can be read and changed.
@@ -11,7 +11,7 @@ pub(crate) trait Inspect: Send {
     fn dialect(&self) -> &'static dyn DdlDialect;
 
     /// Returns what has this name: a table, something else, or nothing.
-    fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>>;
+    fn find<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Existing, Error>>;
 
     /// Returns what the database would silently drop with a column, and is not ours: indexes and
     /// rules, in the database's words.

@@ -11,15 +11,15 @@ mod names;
 mod ddl;
 
 // Existing tables.
-mod there;
+mod existing;
 
 use std::collections::HashMap;
 
 use sqlx::Row as _;
 use tidings_core::Schema;
 
+pub(super) use self::existing::Tables;
 use self::names::{identifier, literal};
-pub(super) use self::there::Tables;
 use crate::{
     error::Error,
     layout::complete,

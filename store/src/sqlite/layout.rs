@@ -14,12 +14,12 @@ mod ddl;
 mod rules;
 
 // Existing tables.
-mod there;
+mod existing;
 
 use sqlx::SqliteConnection;
 use tidings_core::Schema;
 
-pub(super) use self::there::Tables;
+pub(super) use self::existing::Tables;
 use crate::{error::Error, layout::complete};
 
 /// Creates or completes the tables. Call it in a transaction that is rolled back on an error.

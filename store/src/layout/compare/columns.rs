@@ -7,9 +7,9 @@ use crate::{
     error::Error,
     layout::{
         ddl::{identifier, is_addable},
+        existing::Column,
         finding::{Change, Depth, Finding, Need},
         inspect::Inspect,
-        there::Column,
     },
     loss::{Loss, in_words},
 };
@@ -55,17 +55,22 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(())
     }
 
-    async fn column(&mut self, index: usize, field: &Field, there: &Column) -> Result<(), Error> {
+    async fn column(
+        &mut self,
+        index: usize,
+        field: &Field,
+        existing: &Column,
+    ) -> Result<(), Error> {
         let (table, name) = (self.schema.name(), field.name());
         let at = format!("{table}.{name}");
-        if !self.dialect.holds(field, &there.declared) {
-            self.type_of(index, field, there).await?;
+        if !self.dialect.holds(field, &existing.declared) {
+            self.type_of(index, field, existing).await?;
         }
-        if there.is_generated {
+        if existing.is_generated {
             self.impossible(format!("{at} is generated"));
         }
 
-        match (there.is_key, field.is_primary_key()) {
+        match (existing.is_key, field.is_primary_key()) {
             (true, false) => {
                 self.impossible(format!(
                     "{at} is (part of) the primary key, and should not be"
@@ -85,7 +90,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             return Ok(());
         }
 
-        if there.not_null && field.is_optional() {
+        if existing.not_null && field.is_optional() {
             let changes = vec![Change::Release(name.to_owned())];
             let remedy = format!("{table}: makes the column {name} optional");
             let difference = format!("{at} is NOT NULL, and may be absent");
@@ -93,16 +98,16 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             self.findings.push(finding);
         }
 
-        if !there.not_null && !field.is_optional() {
+        if !existing.not_null && !field.is_optional() {
             self.absent(index, field).await?;
         }
 
         if let Some(default) = &field.column_default()
             && self.dialect.literal(default).is_some()
-            && !there
+            && !existing
                 .default
                 .as_ref()
-                .is_some_and(|there| self.dialect.is_default(there, default))
+                .is_some_and(|existing| self.dialect.is_default(existing, default))
         {
             let changes = vec![Change::SetDefault(index)];
             let remedy = format!("{table}: sets the default of the column {name}");
@@ -115,18 +120,23 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
     }
 
     /// Adds a finding for a column whose type does not fit.
-    async fn type_of(&mut self, index: usize, field: &Field, there: &Column) -> Result<(), Error> {
+    async fn type_of(
+        &mut self,
+        index: usize,
+        field: &Field,
+        existing: &Column,
+    ) -> Result<(), Error> {
         let (table, name) = (self.schema.name(), field.name());
         let wanted = self.dialect.column_type(field.kind());
         let difference = format!(
             "{table}.{name} is declared {:?}, and {wanted} is needed",
-            there.declared
+            existing.declared
         );
         if self.depth == Depth::Start {
             self.impossible(difference);
             return Ok(());
         }
-        if let Some(widening) = self.dialect.widening(field, &there.declared) {
+        if let Some(widening) = self.dialect.widening(field, &existing.declared) {
             let exceptions = match &widening.unless {
                 Some(unless) => self.rows(Some(unless)).await?,
                 None => 0,
@@ -142,7 +152,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
 
         // The column is recreated, which needs an addable column or an empty table.
         let is_empty = self.rows(None).await? == 0;
-        if field.is_primary_key() || there.is_key || !(is_addable(field) || is_empty) {
+        if field.is_primary_key() || existing.is_key || !(is_addable(field) || is_empty) {
             self.impossible(difference);
             return Ok(());
         }

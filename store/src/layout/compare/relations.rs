@@ -7,23 +7,23 @@ use crate::{
     error::Error,
     layout::{
         ddl::{Index, IndexCreation, ReferenceCreation, identifier, is_ours, wanted_indexes},
+        existing::{Existing, Reference},
         finding::{Change, Depth, Finding, Need, Phase},
         inspect::Inspect,
-        there::{Named, Reference},
     },
     loss::in_words,
 };
 
 /// Describes the action of a reference, if it has one.
-fn acts(at: &str, there: &Reference) -> Option<String> {
-    let action = there.action.as_deref()?;
+fn acts(at: &str, existing: &Reference) -> Option<String> {
+    let action = existing.action.as_deref()?;
     Some(format!(
         "{at} has {action}, which would change rows without events"
     ))
 }
 
-fn drop_of(column: &str, there: &Reference) -> Change {
-    Change::DropReference(column.to_owned(), there.name.clone())
+fn drop_of(column: &str, existing: &Reference) -> Change {
+    Change::DropReference(column.to_owned(), existing.name.clone())
 }
 
 impl<I: Inspect + ?Sized> Comparison<'_, I> {
@@ -71,40 +71,40 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         }
 
         let at = format!("{table}.{name}");
-        let there = self.table.references.get(name).map_or(&[][..], |all| all);
+        let existing = self.table.references.get(name).map_or(&[][..], |all| all);
         let leads = |it: &&Reference| {
             wanted.is_some_and(|wanted| (&it.table, &it.key) == (&wanted.entity, &wanted.key))
         };
-        let fitting = there.iter().find(|it| leads(it) && it.action.is_none());
+        let fitting = existing.iter().find(|it| leads(it) && it.action.is_none());
         if let (Some(wanted), Some(fitting)) = (wanted, fitting) {
             self.checked(field, wanted, fitting).await?;
         }
 
         if wanted.is_none() || fitting.is_some() {
-            self.drop_others(name, &at, there, fitting);
+            self.drop_others(name, &at, existing, fitting);
             return Ok(());
         }
         let Some(wanted) = wanted else { return Ok(()) };
 
         // None of them fits: drop the existing ones, and create one.
         let refers_elsewhere = format!("{at} does not refer to {} ({})", wanted.entity, wanted.key);
-        let fits = there.iter().find(leads);
-        let acts = there.iter().find_map(|it| acts(&at, it));
+        let fits = existing.iter().find(leads);
+        let acts = existing.iter().find_map(|it| acts(&at, it));
         let (need, difference) = match (fits.is_some(), acts) {
             (true, Some(acts)) => (Need::Mending, acts),
             (false, Some(acts)) => (Need::Mending, format!("{refers_elsewhere}; {acts}")),
-            (_, None) if there.is_empty() && adds == ReferenceCreation::AtAnyTime => {
+            (_, None) if existing.is_empty() && adds == ReferenceCreation::AtAnyTime => {
                 (Need::Addition, refers_elsewhere)
             }
             (_, None) => (Need::Mending, refers_elsewhere),
         };
-        let is_proven = fits.is_some_and(|there| there.is_checked);
+        let is_proven = fits.is_some_and(|existing| existing.is_checked);
         if !is_proven && self.is_broken(field, wanted, &difference).await? {
             return Ok(());
         }
 
         let remedy = self.refers(field, wanted);
-        let drops = there.iter().map(|it| drop_of(name, it));
+        let drops = existing.iter().map(|it| drop_of(name, it));
         let changes = drops.chain([Change::Refer(index)]).collect();
         let finding = Finding::new(need, difference, remedy, changes);
         self.findings.push(finding);
@@ -117,7 +117,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         &mut self,
         name: &str,
         at: &str,
-        there: &[Reference],
+        existing: &[Reference],
         fitting: Option<&Reference>,
     ) {
         let table = self.schema.name();
@@ -126,7 +126,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             leads == Some((&it.table, &it.key)) && it.action.is_none()
         };
 
-        for other in there.iter().filter(|it| !is_alike(it)) {
+        for other in existing.iter().filter(|it| !is_alike(it)) {
             let acts = acts(at, other);
             let need = if acts.is_some() {
                 Need::Mending
@@ -154,9 +154,9 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         &mut self,
         field: &Field,
         wanted: &Foreign,
-        there: &Reference,
+        existing: &Reference,
     ) -> Result<(), Error> {
-        if there.is_checked {
+        if existing.is_checked {
             return Ok(());
         }
 
@@ -180,7 +180,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
 
         // Nodes keep reading and writing while it is checked.
         let remedy = format!("{table}: checks the reference of the column {name}");
-        let checks = there.name.iter().cloned().map(Change::CheckReference);
+        let checks = existing.name.iter().cloned().map(Change::CheckReference);
         let finding = Finding::new(Need::Addition, difference, remedy, checks.collect());
         self.findings.push(finding);
         Ok(())
@@ -206,8 +206,8 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
     /// Returns how many rows would refer to nothing.
     async fn orphans(&mut self, field: &Field, wanted: &Foreign) -> Result<u64, Error> {
         let column = identifier(field.name());
-        let parents = match self.inspect.named(&wanted.entity).await? {
-            Named::Table(table) if table.columns.contains_key(&wanted.key) => {
+        let parents = match self.inspect.find(&wanted.entity).await? {
+            Existing::Table(table) if table.columns.contains_key(&wanted.key) => {
                 let key = self
                     .dialect
                     .as_text(&format!("parents.{}", identifier(&wanted.key)));
@@ -230,13 +230,13 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
     pub(super) async fn indexes(&mut self) -> Result<(), Error> {
         let table = self.schema.name();
         let wanted = wanted_indexes(self.dialect, self.schema);
-        for (name, there) in &self.table.indexes {
-            if !is_ours(name) || wanted.contains_key(name) || there.is_being_made {
+        for (name, existing) in &self.table.indexes {
+            if !is_ours(name) || wanted.contains_key(name) || existing.is_being_made {
                 continue;
             }
 
             // The index of a constraint can only be dropped with the constraint.
-            match (&there.constraint, self.depth) {
+            match (&existing.constraint, self.depth) {
                 (Some(constraint), Depth::Start) => tracing::warn!(
                     "{table} has the constraint {constraint}, which no field asks for any more"
                 ),
@@ -256,17 +256,17 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
 
         for (name, index) in wanted {
             let is_fresh = index.fields.iter().any(|field| self.fresh.contains(field));
-            let there = self.table.indexes.get(&name);
-            if let Some(there) = there.filter(|_| !is_fresh) {
-                if index.is_as(there) || there.is_being_made {
+            let existing = self.table.indexes.get(&name);
+            if let Some(existing) = existing.filter(|_| !is_fresh) {
+                if index.is_as(existing) || existing.is_being_made {
                     continue;
                 }
-                if self.depth == Depth::Start && there.constraint.is_none() {
+                if self.depth == Depth::Start && existing.constraint.is_none() {
                     self.leave(&name, &index);
                     continue;
                 }
             }
-            if let Some(constraint) = there.and_then(|there| there.constraint.as_ref()) {
+            if let Some(constraint) = existing.and_then(|existing| existing.constraint.as_ref()) {
                 self.impossible(format!(
                     "{table} has the constraint {constraint} in place of the index {name}, but not with the same \
                      definition: drop or rename the constraint"
@@ -291,7 +291,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             // change that it may be in the way of. The index of a recreated column is dropped with
             // it.
             let create = || Change::CreateIndex(name.clone());
-            let (changes, waits) = match there {
+            let (changes, waits) = match existing {
                 None => (vec![create()], IndexCreation::New),
                 Some(_) if self.is_index_alone() => (
                     vec![Change::ReplaceIndex(name.clone())],
@@ -327,7 +327,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         let difference =
             format!("{table} has an index {name} that is invalid or has another definition");
         let mut others = self.table.indexes.values();
-        if index.unique && !others.any(|there| index.is_held_by(there)) {
+        if index.unique && !others.any(|existing| index.is_held_by(existing)) {
             let fields = index.fields.join(", ");
             let difference = format!("{difference}, and nothing keeps ({fields}) unique");
             let remedy = format!("{table}: creates the index {name}");

@@ -5,7 +5,7 @@ use tidings_core::{Field, FieldKind, Schema, Value};
 use super::names::{identifier, index_name};
 use crate::{
     layout::{
-        Change, DdlDialect, Finding, Group, IndexCreation, Named, ReferenceCreation, Table,
+        Change, DdlDialect, Existing, Finding, Group, IndexCreation, ReferenceCreation, Table,
         Widening, wanted_indexes,
     },
     postgres::values::{column_type, fits, literal},
@@ -52,22 +52,22 @@ impl DdlDialect for Postgres {
         literal(value)
     }
 
-    fn is_default(&self, there: &str, value: &Value) -> bool {
-        let Some(there) = constant(there) else {
+    fn is_default(&self, existing: &str, value: &Value) -> bool {
+        let Some(existing) = constant(existing) else {
             return false;
         };
 
         match value {
-            Value::Number(number) => there.parse() == Ok(*number),
+            Value::Number(number) => existing.parse() == Ok(*number),
             Value::Bytes(bytes) => {
                 let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                there == format!("\\x{hex}")
+                existing == format!("\\x{hex}")
             }
             Value::Set(_) | Value::Json(_) => {
-                let there: Option<serde_json::Value> = serde_json::from_str(&there).ok();
-                there == Some(value.to_json())
+                let existing: Option<serde_json::Value> = serde_json::from_str(&existing).ok();
+                existing == Some(value.to_json())
             }
-            value => there == value.to_text(),
+            value => existing == value.to_text(),
         }
     }
 
@@ -107,7 +107,7 @@ impl DdlDialect for Postgres {
         }
     }
 
-    fn groups(&self, schema: &Schema, _: &Named, findings: &[&Finding]) -> Vec<Group> {
+    fn groups(&self, schema: &Schema, _: &Existing, findings: &[&Finding]) -> Vec<Group> {
         let sql = |change: &Change| self.statements(schema, change);
         let groups = findings.iter().flat_map(|finding| Group::of(finding, sql));
         groups.collect()
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn constants_are_read_as_the_server_writes_them() {
-        for (there, value) in [
+        for (existing, value) in [
             ("true", Some("true")),
             ("7", Some("7")),
             ("'-7'::integer", Some("-7")),
@@ -313,7 +313,7 @@ mod tests {
             ("nextval('s'::regclass)", None),
             ("('a'::text || 'b'::text)", None),
         ] {
-            assert_eq!(constant(there).as_deref(), value, "{there}");
+            assert_eq!(constant(existing).as_deref(), value, "{existing}");
         }
     }
 }

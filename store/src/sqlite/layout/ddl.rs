@@ -5,7 +5,7 @@ use tidings_core::{Field, FieldKind, Schema, Value};
 use super::rebuild::{affinity, create_table, definition, kept_type, rebuild};
 use crate::{
     layout::{
-        Change, DdlDialect, Finding, Group, IndexCreation, Named, ReferenceCreation, Table,
+        Change, DdlDialect, Existing, Finding, Group, IndexCreation, ReferenceCreation, Table,
         Widening,
         ddl::{identifier, is_addable},
         finding::Phase,
@@ -61,8 +61,8 @@ impl DdlDialect for Sqlite {
         literal(value)
     }
 
-    fn is_default(&self, there: &str, value: &Value) -> bool {
-        literal(value).is_some_and(|wanted| wanted == there)
+    fn is_default(&self, existing: &str, value: &Value) -> bool {
+        literal(value).is_some_and(|wanted| wanted == existing)
     }
 
     fn index_name(&self, purpose: &str, table: &str, fields: &[&str]) -> String {
@@ -111,9 +111,9 @@ impl DdlDialect for Sqlite {
         ""
     }
 
-    fn groups(&self, schema: &Schema, there: &Named, findings: &[&Finding]) -> Vec<Group> {
+    fn groups(&self, schema: &Schema, existing: &Existing, findings: &[&Finding]) -> Vec<Group> {
         let changes = || findings.iter().flat_map(|finding| &finding.changes);
-        if let Named::Table(table) = there
+        if let Existing::Table(table) = existing
             && changes().any(|change| self.rebuilds(change, schema))
         {
             let changes: Vec<_> = changes().collect();

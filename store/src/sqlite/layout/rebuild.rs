@@ -59,20 +59,20 @@ pub(super) fn definition(field: &Field) -> String {
 pub(super) fn rebuild(
     dialect: &dyn DdlDialect,
     schema: &Schema,
-    there: &Table,
+    existing: &Table,
     changes: &[&Change],
 ) -> Vec<String> {
     let mut definitions = Vec::new();
     let mut copies = Vec::new();
     for (index, field) in schema.fields().iter().enumerate() {
-        if let Some(value) = value_of(index, field, there, changes) {
+        if let Some(value) = value_of(index, field, existing, changes) {
             copies.push((identifier(field.name()), value));
         }
-        let default = own_default(index, field, there, changes).unwrap_or_default();
+        let default = own_default(index, field, existing, changes).unwrap_or_default();
         definitions.push(format!("{}{default}", definition(field)));
     }
 
-    for (name, column) in &there.columns {
+    for (name, column) in &existing.columns {
         if schema.field(name).is_some() || column.is_generated {
             continue;
         }
@@ -99,7 +99,7 @@ pub(super) fn rebuild(
         let kind = schema.fields()[key].kind();
         column_type(kind) == "INTEGER"
     });
-    if let Some(number) = there.number.filter(|_| !is_number) {
+    if let Some(number) = existing.number.filter(|_| !is_number) {
         copies.push((number.to_owned(), number.to_owned()));
         order = format!(" ORDER BY {number}");
     }
@@ -122,16 +122,19 @@ pub(super) fn rebuild(
     ];
     let indexes = wanted_indexes(dialect, schema).into_values();
     sql.extend(indexes.map(|index| index.sql));
-    sql.extend(there.others.iter().cloned());
+    sql.extend(existing.others.iter().cloned());
 
     sql
 }
 
 /// Returns the value for a column of the new table, from a row of the old one; `None` if the column
 /// gets its default.
-fn value_of(index: usize, field: &Field, there: &Table, changes: &[&Change]) -> Option<String> {
+fn value_of(index: usize, field: &Field, existing: &Table, changes: &[&Change]) -> Option<String> {
     let column = identifier(field.name());
-    let mut value = there.columns.contains_key(field.name()).then_some(column)?;
+    let mut value = existing
+        .columns
+        .contains_key(field.name())
+        .then_some(column)?;
     for change in changes {
         match change {
             Change::RemakeColumn(made) if *made == index => return None,
@@ -149,12 +152,17 @@ fn value_of(index: usize, field: &Field, there: &Table, changes: &[&Change]) -> 
 
 /// Returns the existing default of a column for which the schema has none, converted if the
 /// column's type changes.
-fn own_default(index: usize, field: &Field, there: &Table, changes: &[&Change]) -> Option<String> {
+fn own_default(
+    index: usize,
+    field: &Field,
+    existing: &Table,
+    changes: &[&Change],
+) -> Option<String> {
     if field.column_default().as_ref().and_then(literal).is_some() {
         return None;
     }
 
-    let default = there.columns.get(field.name())?.default.as_ref()?;
+    let default = existing.columns.get(field.name())?.default.as_ref()?;
     let mut clause = default_clause(default);
     for change in changes {
         match change {

@@ -13,7 +13,7 @@ use super::{
     error::SqliteLogError,
     key::Key,
     names::{identifier, joined, side_table, split},
-    shape::{Named, Shape, shape_of},
+    shape::{Existing, Shape, shape_of},
     tables::{prepare, run, version},
     triggers::{Plan, When},
 };
@@ -105,12 +105,12 @@ async fn wanted(
 ) -> Result<Option<Target>, SqliteLogError> {
     let entity = schema.name();
     let shape = match shape_of(connection, entity).await? {
-        Named::Table(shape) => shape,
-        Named::Nothing => {
+        Existing::Table(shape) => shape,
+        Existing::Nothing => {
             differences.push(format!("there is no table {entity}"));
             return Ok(None);
         }
-        Named::Other(kind) => {
+        Existing::Other(kind) => {
             differences.push(format!(
                 "{entity} is {kind}, whose changes no trigger can record"
             ));
@@ -258,13 +258,13 @@ async fn capture(
 
     let mut changed = false;
     for (name, sql) in target.triggers().unwrap_or_default() {
-        let there =
+        let existing =
             sqlx::query("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?")
                 .bind(name.clone())
                 .fetch_optional(&mut *connection)
                 .await?;
-        let there: Option<String> = there.map(|row| row.try_get(0)).transpose()?;
-        if there.as_ref() == Some(&sql) {
+        let existing: Option<String> = existing.map(|row| row.try_get(0)).transpose()?;
+        if existing.as_ref() == Some(&sql) {
             continue;
         }
 
@@ -328,16 +328,16 @@ pub(super) async fn side(
     let make = format!("CREATE TABLE IF NOT EXISTS {side} (id INTEGER PRIMARY KEY)");
     run(connection, make).await?;
 
-    let there = sqlx::query("SELECT name FROM pragma_table_xinfo(?)")
+    let existing = sqlx::query("SELECT name FROM pragma_table_xinfo(?)")
         .bind(format!("tidings_log:{entity}"))
         .fetch_all(&mut *connection)
         .await?;
-    let there = there.iter().map(|row| row.try_get::<String, _>(0));
-    let there: BTreeSet<String> = there.collect::<Result<_, _>>()?;
+    let existing = existing.iter().map(|row| row.try_get::<String, _>(0));
+    let existing: BTreeSet<String> = existing.collect::<Result<_, _>>()?;
     for field in fields {
         for image in ["old", "new"] {
             let column = format!("{image}_{field}");
-            if !there.contains(&column) {
+            if !existing.contains(&column) {
                 let add = format!("ALTER TABLE {side} ADD COLUMN {}", identifier(&column));
                 run(connection, add).await?;
             }

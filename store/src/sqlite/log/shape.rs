@@ -27,7 +27,7 @@ pub(super) struct Shape {
 
 /// What has the name of an entity.
 #[derive(Clone, Debug)]
-pub(super) enum Named {
+pub(super) enum Existing {
     Nothing,
     /// Something of this kind, whose changes no trigger can record.
     Other(&'static str),
@@ -47,7 +47,7 @@ struct Index {
 pub(super) async fn shape_of(
     connection: &mut SqliteConnection,
     table: &str,
-) -> Result<Named, SqliteLogError> {
+) -> Result<Existing, SqliteLogError> {
     let found = sqlx::query(
         "SELECT type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ?",
     )
@@ -55,14 +55,14 @@ pub(super) async fn shape_of(
     .fetch_optional(&mut *connection)
     .await?;
     let Some(found) = found else {
-        return Ok(Named::Nothing);
+        return Ok(Existing::Nothing);
     };
 
     let kind: String = found.try_get(0)?;
     match kind.as_str() {
         "table" => {}
-        "view" => return Ok(Named::Other("a view")),
-        _ => return Ok(Named::Other("a virtual table")),
+        "view" => return Ok(Existing::Other("a view")),
+        _ => return Ok(Existing::Other("a virtual table")),
     }
     let (without_rowid, strict): (bool, bool) = (found.try_get(1)?, found.try_get(2)?);
 
@@ -91,7 +91,7 @@ pub(super) async fn shape_of(
 
     shape.add_rowid(&keys, without_rowid);
     shape.add_indexes(connection, table).await?;
-    Ok(Named::Table(shape))
+    Ok(Existing::Table(shape))
 }
 
 impl Shape {

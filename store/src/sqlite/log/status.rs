@@ -5,7 +5,7 @@ use tidings_core::Schema;
 
 use super::{
     error::SqliteLogError,
-    shape::{Named, shape_of},
+    shape::{Existing, shape_of},
     tables::version,
     triggers::{When, recorded_by},
     watch::{check, triggers_of},
@@ -22,12 +22,12 @@ pub(super) async fn status(
     for schema in schemas {
         let entity = schema.name();
         let problems = match shape_of(connection, entity).await? {
-            Named::Nothing => vec!["there is no such table".to_owned()],
-            Named::Other(kind) => vec![format!("every change: it is {kind}")],
-            Named::Table(_) if !installed => {
+            Existing::Nothing => vec!["there is no such table".to_owned()],
+            Existing::Other(kind) => vec![format!("every change: it is {kind}")],
+            Existing::Table(_) if !installed => {
                 vec!["every change: the log is not installed".to_owned()]
             }
-            Named::Table(_) => problems(connection, schema).await?,
+            Existing::Table(_) => problems(connection, schema).await?,
         };
         status.tables.push(TableStatus {
             entity: entity.to_owned(),
@@ -43,11 +43,11 @@ async fn problems(
     connection: &mut SqliteConnection,
     schema: &'static Schema,
 ) -> Result<Vec<String>, SqliteLogError> {
-    let there = triggers_of(connection, schema.name()).await?;
+    let existing = triggers_of(connection, schema.name()).await?;
     let mut problems = Vec::new();
     for when in When::ALL {
         let name = when.trigger(schema.name());
-        let Some((_, sql)) = there.get(&name) else {
+        let Some((_, sql)) = existing.get(&name) else {
             problems.push(format!("{}: the trigger {name} is missing", when.misses()));
             continue;
         };

@@ -43,13 +43,13 @@ pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), Sql
 pub(super) async fn version(
     connection: &mut SqliteConnection,
 ) -> Result<Option<i64>, SqliteLogError> {
-    let there =
+    let existing =
         "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'tidings_version'";
-    let there: i64 = sqlx::query(there)
+    let existing: i64 = sqlx::query(existing)
         .fetch_one(&mut *connection)
         .await?
         .try_get(0)?;
-    if there == 0 {
+    if existing == 0 {
         return Ok(None);
     }
 

@@ -11,7 +11,7 @@ use tidings_core::Schema;
 use super::{
     capture::{Target, captured},
     error::SqliteLogError,
-    shape::{Named, shape_of},
+    shape::{Existing, shape_of},
     triggers::{is_newer, recorded_by},
 };
 use crate::logs::{
@@ -26,9 +26,9 @@ pub(super) async fn check(
 ) -> Result<CaptureStates, SqliteLogError> {
     let mut states = Vec::new();
     for schema in schemas {
-        let there = triggers_of(connection, schema.name()).await?;
-        let in_place = is_in_place(connection, schema, &there).await?;
-        let fingerprint = there
+        let existing = triggers_of(connection, schema.name()).await?;
+        let in_place = is_in_place(connection, schema, &existing).await?;
+        let fingerprint = existing
             .iter()
             .map(|(name, (row, sql))| format!("{row}:{name}:{sql}\n"))
             .collect();
@@ -64,9 +64,9 @@ pub(super) async fn triggers_of(
 async fn is_in_place(
     connection: &mut SqliteConnection,
     schema: &'static Schema,
-    there: &BTreeMap<String, (i64, String)>,
+    existing: &BTreeMap<String, (i64, String)>,
 ) -> Result<bool, SqliteLogError> {
-    let Named::Table(shape) = shape_of(connection, schema.name()).await? else {
+    let Existing::Table(shape) = shape_of(connection, schema.name()).await? else {
         return Ok(false);
     };
 
@@ -78,12 +78,12 @@ async fn is_in_place(
         return Ok(recorded.is_some_and(|recorded| {
             let keys = key_fields(schema);
             let named = |field: &&str| recorded.iter().any(|name| name == field);
-            there.len() == super::triggers::When::ALL.len() && keys.iter().all(named)
+            existing.len() == super::triggers::When::ALL.len() && keys.iter().all(named)
         }));
     };
 
     Ok(wanted.iter().all(|(name, wanted)| {
-        there.get(name).is_some_and(|(_, sql)| {
+        existing.get(name).is_some_and(|(_, sql)| {
             // The triggers of a newer program record at least the fields that it found recorded.
             sql == wanted || recorded_by(sql).is_some_and(|(version, _)| is_newer(version))
         })

@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     error::Error,
-    layout::{Column, DdlDialect, IndexThere, Inspect, Named, Reference, Table, ddl::is_ours},
+    layout::{
+        Column, DdlDialect, Existing, ExistingIndex, Inspect, Reference, Table, ddl::is_ours,
+    },
     postgres::{codes::failed, connection::Connection},
 };
 
@@ -24,8 +26,8 @@ impl Inspect for Tables<'_> {
         &Postgres
     }
 
-    fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>> {
-        async move { named(self.0, name).await.map_err(failed) }.boxed()
+    fn find<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Existing, Error>> {
+        async move { find(self.0, name).await.map_err(failed) }.boxed()
     }
 
     fn along<'a>(
@@ -54,15 +56,15 @@ impl Inspect for Tables<'_> {
     }
 }
 
-async fn named(connection: &mut Connection, name: &str) -> Result<Named, sqlx::Error> {
+async fn find(connection: &mut Connection, name: &str) -> Result<Existing, sqlx::Error> {
     let kind = kind_of(connection, name).await?;
     match kind.as_deref() {
-        None => return Ok(Named::Nothing),
+        None => return Ok(Existing::Nothing),
         Some("table") => {}
-        Some(other) => return Ok(Named::Other(other.to_owned())),
+        Some(other) => return Ok(Existing::Other(other.to_owned())),
     }
 
-    Ok(Named::Table(Table {
+    Ok(Existing::Table(Table {
         columns: columns(connection, name).await?,
         references: references(connection, name).await?,
         indexes: indexes(connection, name).await?,
@@ -116,7 +118,7 @@ async fn columns(
 async fn indexes(
     connection: &mut Connection,
     table: &str,
-) -> Result<BTreeMap<String, IndexThere>, sqlx::Error> {
+) -> Result<BTreeMap<String, ExistingIndex>, sqlx::Error> {
     let sql = format!(
         "SELECT i.relname::text, x.indisunique, x.indisvalid AND x.indimmediate AND x.indpred IS NULL \
            AND x.indexprs IS NULL AND m.amname = 'btree' \
@@ -137,7 +139,7 @@ async fn indexes(
         literal(&identifier(table))
     );
     let read = |row: &PgRow| {
-        let index = IndexThere {
+        let index = ExistingIndex {
             unique: row.try_get(1)?,
             is_whole: row.try_get(2)?,
             fields: row.try_get(3)?,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// What has the name of an entity.
 #[derive(Clone, Debug)]
-pub(crate) enum Named {
+pub(crate) enum Existing {
     Nothing,
     /// Something that is not a table, of this kind.
     Other(String),
@@ -18,7 +18,7 @@ pub(crate) struct Table {
     /// Its references that have one column, by that column, which may have several.
     pub(crate) references: BTreeMap<String, Vec<Reference>>,
     /// Its indexes, by name.
-    pub(crate) indexes: BTreeMap<String, IndexThere>,
+    pub(crate) indexes: BTreeMap<String, ExistingIndex>,
     /// Whether the engine enforces the types of its columns.
     pub(crate) strict: bool,
     /// A name of the row number that each row has besides its columns.
@@ -46,7 +46,7 @@ pub(crate) struct Column {
 
 /// An existing index.
 #[derive(Clone, Debug)]
-pub(crate) struct IndexThere {
+pub(crate) struct ExistingIndex {
     /// The columns that it is over, in their order.
     pub(crate) fields: Vec<String>,
     pub(crate) unique: bool,

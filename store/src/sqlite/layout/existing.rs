@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::Error,
     layout::{
-        Column, DdlDialect, IndexThere, Inspect, Named, Reference, Table,
+        Column, DdlDialect, Existing, ExistingIndex, Inspect, Reference, Table,
         ddl::{identifier, is_ours},
     },
     sqlite::codes::failed,
@@ -27,8 +27,8 @@ impl Inspect for Tables<'_> {
         &Sqlite
     }
 
-    fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>> {
-        async move { named(self.0, name).await.map_err(failed) }.boxed()
+    fn find<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Existing, Error>> {
+        async move { find(self.0, name).await.map_err(failed) }.boxed()
     }
 
     // A rebuilt table keeps its indexes; rules that it would lose prevent the rebuild.
@@ -59,19 +59,19 @@ impl Inspect for Tables<'_> {
     }
 }
 
-async fn named(connection: &mut SqliteConnection, name: &str) -> Result<Named, sqlx::Error> {
+async fn find(connection: &mut SqliteConnection, name: &str) -> Result<Existing, sqlx::Error> {
     let found =
         sqlx::query("SELECT type, sql FROM sqlite_schema WHERE name = ? AND type <> 'index'")
             .bind(name.to_owned())
             .fetch_optional(&mut *connection)
             .await?;
     let Some(found) = found else {
-        return Ok(Named::Nothing);
+        return Ok(Existing::Nothing);
     };
 
     let kind: String = found.try_get(0)?;
     if kind != "table" {
-        return Ok(Named::Other(kind));
+        return Ok(Existing::Other(kind));
     }
 
     let made: String = found.try_get(1)?;
@@ -97,7 +97,7 @@ async fn named(connection: &mut SqliteConnection, name: &str) -> Result<Named, s
     keys(connection, name, &mut table).await?;
     references(connection, name, &mut table).await?;
     beside(connection, name, &made, &mut table).await?;
-    Ok(Named::Table(table))
+    Ok(Existing::Table(table))
 }
 
 /// Returns a name of the row number that no column uses.
@@ -178,8 +178,8 @@ async fn references(
         match (&rows[..], &columns[..]) {
             ([row], [column]) if is_first => {
                 let reference = reference(row)?;
-                if let Some(there) = table.columns.get_mut(column) {
-                    there.reference = Some(clause(row)?);
+                if let Some(existing) = table.columns.get_mut(column) {
+                    existing.reference = Some(clause(row)?);
                 }
                 table.references.insert(column.clone(), vec![reference]);
             }
@@ -251,7 +251,7 @@ async fn beside(
         let is_partial: bool = row.try_get(3)?;
         let fields: String = row.try_get(4)?;
         let fields: Vec<Option<String>> = serde_json::from_str(&fields).unwrap_or_default();
-        let there = IndexThere {
+        let existing = ExistingIndex {
             unique: row.try_get(2)?,
             is_whole: !is_partial
                 && fields.iter().all(Option::is_some)
@@ -261,11 +261,11 @@ async fn beside(
             fields: fields.into_iter().flatten().collect(),
         };
         if origin == "u" {
-            let rule = format!("UNIQUE ({})", there.fields.join(","));
+            let rule = format!("UNIQUE ({})", existing.fields.join(","));
             table.rules.push(rule);
         }
 
-        table.indexes.insert(index, there);
+        table.indexes.insert(index, existing);
     }
 
     let others = sqlx::query(
