@@ -34,7 +34,7 @@ pub(crate) use self::{
     compare::{Compared, compare},
     ddl::{DdlDialect, IndexCreation, ReferenceCreation, Widening, wanted_indexes},
     existing::{Column, Existing, ExistingIndex, Reference, Table},
-    finding::{Change, Depth, Finding, Group, Need},
+    finding::{Change, Depth, Finding, Group, Severity},
     inspect::Inspect,
 };
 use crate::error::Error;
@@ -52,7 +52,7 @@ pub(crate) async fn complete<I: Inspect>(
 
     let findings = || compared.iter().flat_map(|compared| &compared.findings);
     let differences: Vec<_> = findings()
-        .filter(|finding| !finding.need.is_left_to_the_start())
+        .filter(|finding| !finding.severity.allows_start())
         .map(|finding| finding.difference.clone())
         .collect();
     if !differences.is_empty() {
@@ -60,7 +60,9 @@ pub(crate) async fn complete<I: Inspect>(
     }
 
     let dialect = inspect.dialect();
-    for group in groups(dialect, &compared, |finding| finding.need == Need::Addition) {
+    for group in groups(dialect, &compared, |finding| {
+        finding.severity == Severity::Addition
+    }) {
         for sql in group.sql {
             inspect.run(&sql).await?;
         }

@@ -7,7 +7,7 @@ use tidings_core::Schema;
 
 use crate::{
     error::Error,
-    layout::{Compared, DdlDialect, Finding, Inspect, Need, groups},
+    layout::{Compared, DdlDialect, Finding, Inspect, Severity, groups},
     loss::Loss,
 };
 
@@ -43,9 +43,9 @@ impl Plan {
     /// Makes the plan for the findings.
     pub(crate) fn of(dialect: &dyn DdlDialect, compared: &[Compared]) -> Self {
         let findings = || compared.iter().flat_map(|compared| &compared.findings);
-        let obstacles = findings().filter(|finding| finding.need == Need::Impossible);
+        let obstacles = findings().filter(|finding| finding.severity == Severity::Unfixable);
         let changes = groups(dialect, compared, |finding| {
-            finding.need != Need::Impossible
+            finding.severity != Severity::Unfixable
         });
         Self {
             changes: changes
@@ -76,9 +76,9 @@ impl Plan {
 /// Returns the changes that are more than additions: a running node may use what they change.
 pub(crate) fn alterations(compared: &[Compared]) -> Vec<String> {
     let findings = compared.iter().flat_map(|compared| &compared.findings);
-    let alters = |finding: &&Finding| match finding.need {
-        Need::Addition => false,
-        Need::Tidying | Need::Mending | Need::Impossible => true,
+    let alters = |finding: &&Finding| match finding.severity {
+        Severity::Addition => false,
+        Severity::Minor | Severity::Blocking | Severity::Unfixable => true,
     };
     findings
         .filter(alters)

@@ -13,7 +13,7 @@ use tidings_core::Schema;
 use super::{
     ddl::{DdlDialect, ReferenceCreation, identifier, wanted_indexes},
     existing::{Existing, Table},
-    finding::{Change, Depth, Finding, Need},
+    finding::{Change, Depth, Finding, Severity},
     inspect::Inspect,
 };
 use crate::{
@@ -42,7 +42,7 @@ pub(crate) async fn compare<I: Inspect + ?Sized>(
     let findings = match &existing {
         Existing::Nothing => made(dialect, schema),
         Existing::Other(other) => {
-            vec![Finding::impossible(format!(
+            vec![Finding::unfixable(format!(
                 "{} is a {other} and not a table",
                 schema.name()
             ))]
@@ -84,24 +84,29 @@ fn made(dialect: &dyn DdlDialect, schema: &Schema) -> Vec<Finding> {
     if dialect.references() == ReferenceCreation::AtAnyTime {
         let fields = schema.fields().iter().enumerate();
         let referring = fields.filter(|(_, field)| field.reference().is_some());
-        changes.extend(referring.map(|(index, _)| Change::Refer(index)));
+        changes.extend(referring.map(|(index, _)| Change::AddReference(index)));
     }
 
     let indexes = wanted_indexes(dialect, schema).into_keys();
     changes.extend(indexes.map(Change::CreateIndex));
     let remedy = format!("creates the table {table}");
-    vec![Finding::new(Need::Addition, "is missing", remedy, changes)]
+    vec![Finding::new(
+        Severity::Addition,
+        "is missing",
+        remedy,
+        changes,
+    )]
 }
 
 impl Finding {
     fn new(
-        need: Need,
+        severity: Severity,
         difference: impl Into<String>,
         remedy: impl Into<String>,
         changes: Vec<Change>,
     ) -> Self {
         Self {
-            need,
+            severity,
             difference: difference.into(),
             remedy: remedy.into(),
             changes,
@@ -109,8 +114,13 @@ impl Finding {
         }
     }
 
-    fn impossible(difference: String) -> Self {
-        Self::new(Need::Impossible, difference.clone(), difference, Vec::new())
+    fn unfixable(difference: String) -> Self {
+        Self::new(
+            Severity::Unfixable,
+            difference.clone(),
+            difference,
+            Vec::new(),
+        )
     }
 
     fn losing(mut self, loss: Loss) -> Self {
@@ -165,7 +175,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             .collect();
         for rule in table.rules.iter().filter(|rule| !replaced.contains(rule)) {
             let name = schema.name();
-            self.impossible(format!(
+            self.unfixable(format!(
                 "{name} has {rule}, which it would lose when it is rebuilt"
             ));
         }
@@ -199,7 +209,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         let rows = self.rows(Some(misfit)).await?;
         if rows > 0 {
             let (rows, table) = (in_words(rows), self.schema.name());
-            self.impossible(format!(
+            self.unfixable(format!(
                 "{table}.{name} holds values in {rows} that are not {wanted}"
             ));
         }
@@ -214,7 +224,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         self.inspect.count(&sql).await
     }
 
-    fn impossible(&mut self, difference: String) {
-        self.findings.push(Finding::impossible(difference));
+    fn unfixable(&mut self, difference: String) {
+        self.findings.push(Finding::unfixable(difference));
     }
 }

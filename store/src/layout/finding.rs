@@ -5,7 +5,7 @@ use crate::loss::Loss;
 /// One difference between a schema and its table.
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
-    pub(crate) need: Need,
+    pub(crate) severity: Severity,
     /// What is wrong, as a line of an error message.
     pub(crate) difference: String,
     /// How it is resolved, as a line of a plan.
@@ -25,23 +25,23 @@ pub(crate) enum Depth {
 
 /// How much a difference matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
+pub(crate) enum Severity {
     /// Something is missing that a node creates at its start.
     Addition,
     /// A node can work with the table as it is; a migration resolves the difference.
-    Tidying,
+    Minor,
     /// No node starts before a migration has resolved it.
-    Mending,
+    Blocking,
     /// No migration can resolve it; only the owner of the table can.
-    Impossible,
+    Unfixable,
 }
 
-impl Need {
+impl Severity {
     /// Returns whether a node can start despite the difference.
-    pub(crate) fn is_left_to_the_start(self) -> bool {
+    pub(crate) fn allows_start(self) -> bool {
         match self {
-            Self::Addition | Self::Tidying => true,
-            Self::Mending | Self::Impossible => false,
+            Self::Addition | Self::Minor => true,
+            Self::Blocking | Self::Unfixable => false,
         }
     }
 }
@@ -53,16 +53,16 @@ pub(crate) enum Change {
     AddColumn(usize),
     DropColumn(String),
     /// Drops a column, with its values, and adds it as the schema defines it.
-    RemakeColumn(usize),
+    RecreateColumn(usize),
     /// Gives a column its type, and converts each value with this expression.
     Convert(usize, String),
     /// Sets the default in the rows in which the column is absent.
-    Fill(usize),
-    Require(usize),
+    FillDefault(usize),
+    MakeRequired(usize),
     /// Lets a column be absent.
-    Release(String),
+    MakeOptional(String),
     SetDefault(usize),
-    Refer(usize),
+    AddReference(usize),
     /// Checks the rows that are older than a reference, by the name of its constraint.
     CheckReference(String),
     /// Drops the reference of a column, by the name of its constraint if it has one.
@@ -91,13 +91,13 @@ impl Change {
             Self::CreateTable
             | Self::AddColumn(_)
             | Self::DropColumn(_)
-            | Self::RemakeColumn(_)
+            | Self::RecreateColumn(_)
             | Self::Convert(..)
-            | Self::Fill(_)
-            | Self::Require(_)
-            | Self::Release(_)
+            | Self::FillDefault(_)
+            | Self::MakeRequired(_)
+            | Self::MakeOptional(_)
             | Self::SetDefault(_) => Phase::Tables,
-            Self::Refer(_) | Self::CheckReference(_) => Phase::References,
+            Self::AddReference(_) | Self::CheckReference(_) => Phase::References,
             Self::CreateIndex(_) | Self::ReplaceIndex(_) => Phase::Indexes,
         }
     }

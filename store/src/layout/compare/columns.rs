@@ -8,7 +8,7 @@ use crate::{
     layout::{
         ddl::{identifier, is_addable},
         existing::Column,
-        finding::{Change, Depth, Finding, Need},
+        finding::{Change, Depth, Finding, Severity},
         inspect::Inspect,
     },
     loss::{Loss, in_words},
@@ -29,28 +29,28 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
     async fn missing(&mut self, index: usize, field: &Field) -> Result<(), Error> {
         let (table, name) = (self.schema.name(), field.name());
         let difference = format!("{table} lacks the column {name}, which is required");
-        let need = if is_addable(field) {
-            Need::Addition
+        let severity = if is_addable(field) {
+            Severity::Addition
         } else if self.depth == Depth::Start {
-            self.impossible(difference);
+            self.unfixable(difference);
             return Ok(());
         } else if field.is_primary_key() {
             let why = format!("{difference}, and no migration adds a column of the primary key");
-            self.findings.push(Finding::impossible(why));
+            self.findings.push(Finding::unfixable(why));
             return Ok(());
         } else if self.rows(None).await? == 0 {
-            Need::Mending
+            Severity::Blocking
         } else {
             let rows = in_words(self.rows(None).await?);
             let why = format!("{difference}, and there is no value for {rows}");
-            self.findings.push(Finding::impossible(why));
+            self.findings.push(Finding::unfixable(why));
             return Ok(());
         };
         let remedy = format!("{table}: adds the column {name}");
         let changes = vec![Change::AddColumn(index)];
         self.fresh.insert(name.to_owned());
         self.findings
-            .push(Finding::new(need, difference, remedy, changes));
+            .push(Finding::new(severity, difference, remedy, changes));
 
         Ok(())
     }
@@ -67,12 +67,12 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             self.type_of(index, field, existing).await?;
         }
         if existing.is_generated {
-            self.impossible(format!("{at} is generated"));
+            self.unfixable(format!("{at} is generated"));
         }
 
         match (existing.is_key, field.is_primary_key()) {
             (true, false) => {
-                self.impossible(format!(
+                self.unfixable(format!(
                     "{at} is (part of) the primary key, and should not be"
                 ));
             }
@@ -81,7 +81,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                     Some(_) => "the primary key",
                     None => "part of the primary key",
                 };
-                self.impossible(format!("{at} is not {what}, and should be"));
+                self.unfixable(format!("{at} is not {what}, and should be"));
             }
             _ => {}
         }
@@ -91,10 +91,10 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         }
 
         if existing.not_null && field.is_optional() {
-            let changes = vec![Change::Release(name.to_owned())];
+            let changes = vec![Change::MakeOptional(name.to_owned())];
             let remedy = format!("{table}: makes the column {name} optional");
             let difference = format!("{at} is NOT NULL, and may be absent");
-            let finding = Finding::new(Need::Mending, difference, remedy, changes);
+            let finding = Finding::new(Severity::Blocking, difference, remedy, changes);
             self.findings.push(finding);
         }
 
@@ -112,7 +112,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             let changes = vec![Change::SetDefault(index)];
             let remedy = format!("{table}: sets the default of the column {name}");
             let difference = format!("{at} has another default");
-            let finding = Finding::new(Need::Tidying, difference, remedy, changes);
+            let finding = Finding::new(Severity::Minor, difference, remedy, changes);
             self.findings.push(finding);
         }
 
@@ -133,7 +133,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             existing.declared
         );
         if self.depth == Depth::Start {
-            self.impossible(difference);
+            self.unfixable(difference);
             return Ok(());
         }
         if let Some(widening) = self.dialect.widening(field, &existing.declared) {
@@ -144,7 +144,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             if exceptions == 0 {
                 let remedy = format!("{table}: widens the column {name} to {wanted}");
                 let changes = vec![Change::Convert(index, widening.using)];
-                let finding = Finding::new(Need::Mending, difference, remedy, changes);
+                let finding = Finding::new(Severity::Blocking, difference, remedy, changes);
                 self.findings.push(finding);
                 return Ok(());
             }
@@ -153,14 +153,14 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         // The column is recreated, which needs an addable column or an empty table.
         let is_empty = self.rows(None).await? == 0;
         if field.is_primary_key() || existing.is_key || !(is_addable(field) || is_empty) {
-            self.impossible(difference);
+            self.unfixable(difference);
             return Ok(());
         }
 
         let loss = self.loss(name).await?;
         let remedy = format!("{table}: recreates the column {name} as {wanted}");
-        let changes = vec![Change::RemakeColumn(index)];
-        let finding = Finding::new(Need::Mending, difference, remedy, changes);
+        let changes = vec![Change::RecreateColumn(index)];
+        let finding = Finding::new(Severity::Blocking, difference, remedy, changes);
         self.findings.push(finding.losing(loss));
         self.fresh.insert(name.to_owned());
         Ok(())
@@ -185,17 +185,17 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         let remedy = format!("{table}: makes the column {name} required");
         if rows == 0 {
             if !field.is_primary_key() {
-                let changes = vec![Change::Require(index)];
-                let finding = Finding::new(Need::Tidying, difference, remedy, changes);
+                let changes = vec![Change::MakeRequired(index)];
+                let finding = Finding::new(Severity::Minor, difference, remedy, changes);
                 self.findings.push(finding);
             }
         } else if field.column_default().is_some() && !field.is_primary_key() {
             let remedy = format!("{remedy}, and sets the default in {words}");
-            let changes = vec![Change::Fill(index), Change::Require(index)];
-            let finding = Finding::new(Need::Mending, difference, remedy, changes);
+            let changes = vec![Change::FillDefault(index), Change::MakeRequired(index)];
+            let finding = Finding::new(Severity::Blocking, difference, remedy, changes);
             self.findings.push(finding);
         } else {
-            self.impossible(difference);
+            self.unfixable(difference);
         }
 
         Ok(())
@@ -210,10 +210,10 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             }
 
             let is_demanded = column.not_null && !column.fills_itself;
-            let need = if is_demanded {
-                Need::Mending
+            let severity = if is_demanded {
+                Severity::Blocking
             } else {
-                Need::Tidying
+                Severity::Minor
             };
             let difference = if is_demanded {
                 format!(
@@ -224,7 +224,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             };
             if column.is_key {
                 if is_demanded {
-                    self.impossible(format!(
+                    self.unfixable(format!(
                         "{table}.{name} is part of the primary key, and the schema does not know it"
                     ));
                 }
@@ -235,19 +235,19 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 .iter()
                 .any(|(of, column)| of == table && column == name);
             if is_kept && is_demanded {
-                let changes = vec![Change::Release(name.clone())];
+                let changes = vec![Change::MakeOptional(name.clone())];
                 let remedy = format!("{table}: makes the column {name} optional");
-                let finding = Finding::new(need, difference, remedy, changes);
+                let finding = Finding::new(severity, difference, remedy, changes);
                 self.findings.push(finding);
             } else if self.depth == Depth::Start {
                 if is_demanded {
-                    self.impossible(difference);
+                    self.unfixable(difference);
                 }
             } else if !is_kept {
                 let loss = self.loss(name).await?;
                 let changes = vec![Change::DropColumn(name.clone())];
                 let remedy = format!("{table}: drops the column {name}");
-                let finding = Finding::new(need, difference, remedy, changes);
+                let finding = Finding::new(severity, difference, remedy, changes);
                 self.findings.push(finding.losing(loss));
             }
         }

@@ -8,7 +8,7 @@ use crate::{
     layout::{
         ddl::{Index, IndexCreation, ReferenceCreation, identifier, is_ours, wanted_indexes},
         existing::{Existing, Reference},
-        finding::{Change, Depth, Finding, Need, Phase},
+        finding::{Change, Depth, Finding, Phase, Severity},
         inspect::Inspect,
     },
     loss::in_words,
@@ -36,8 +36,8 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 (_, ReferenceCreation::WithItsColumn) if is_fresh => {}
                 (Some(wanted), ReferenceCreation::AtAnyTime) if is_fresh => {
                     let remedy = self.refers(field, wanted);
-                    let changes = vec![Change::Refer(index)];
-                    let finding = Finding::new(Need::Addition, "", remedy, changes);
+                    let changes = vec![Change::AddReference(index)];
+                    let finding = Finding::new(Severity::Addition, "", remedy, changes);
                     self.findings.push(finding);
                 }
                 (None, ReferenceCreation::AtAnyTime) if is_fresh => {}
@@ -90,13 +90,13 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         let refers_elsewhere = format!("{at} does not refer to {} ({})", wanted.entity, wanted.key);
         let fits = existing.iter().find(leads);
         let acts = existing.iter().find_map(|it| acts(&at, it));
-        let (need, difference) = match (fits.is_some(), acts) {
-            (true, Some(acts)) => (Need::Mending, acts),
-            (false, Some(acts)) => (Need::Mending, format!("{refers_elsewhere}; {acts}")),
+        let (severity, difference) = match (fits.is_some(), acts) {
+            (true, Some(acts)) => (Severity::Blocking, acts),
+            (false, Some(acts)) => (Severity::Blocking, format!("{refers_elsewhere}; {acts}")),
             (_, None) if existing.is_empty() && adds == ReferenceCreation::AtAnyTime => {
-                (Need::Addition, refers_elsewhere)
+                (Severity::Addition, refers_elsewhere)
             }
-            (_, None) => (Need::Mending, refers_elsewhere),
+            (_, None) => (Severity::Blocking, refers_elsewhere),
         };
         let is_proven = fits.is_some_and(|existing| existing.is_checked);
         if !is_proven && self.is_broken(field, wanted, &difference).await? {
@@ -105,8 +105,8 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
 
         let remedy = self.refers(field, wanted);
         let drops = existing.iter().map(|it| drop_of(name, it));
-        let changes = drops.chain([Change::Refer(index)]).collect();
-        let finding = Finding::new(need, difference, remedy, changes);
+        let changes = drops.chain([Change::AddReference(index)]).collect();
+        let finding = Finding::new(severity, difference, remedy, changes);
         self.findings.push(finding);
         Ok(())
     }
@@ -128,10 +128,10 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
 
         for other in existing.iter().filter(|it| !is_alike(it)) {
             let acts = acts(at, other);
-            let need = if acts.is_some() {
-                Need::Mending
+            let severity = if acts.is_some() {
+                Severity::Blocking
             } else {
-                Need::Tidying
+                Severity::Minor
             };
             let difference = acts.unwrap_or_else(|| format!("{at} refers to another table"));
             let remedy = match fitting {
@@ -142,7 +142,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 None => format!("{table}: drops the reference of the column {name}"),
             };
             let changes = vec![drop_of(name, other)];
-            let finding = Finding::new(need, difference, remedy, changes);
+            let finding = Finding::new(severity, difference, remedy, changes);
             self.findings.push(finding);
         }
     }
@@ -181,7 +181,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         // Nodes keep reading and writing while it is checked.
         let remedy = format!("{table}: checks the reference of the column {name}");
         let checks = existing.name.iter().cloned().map(Change::CheckReference);
-        let finding = Finding::new(Need::Addition, difference, remedy, checks.collect());
+        let finding = Finding::new(Severity::Addition, difference, remedy, checks.collect());
         self.findings.push(finding);
         Ok(())
     }
@@ -196,7 +196,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         let orphans = self.orphans(field, wanted).await?;
         if orphans > 0 {
             let orphans = in_words(orphans);
-            self.impossible(format!(
+            self.unfixable(format!(
                 "{difference}, and {orphans} would refer to nothing"
             ));
         }
@@ -240,7 +240,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 (Some(constraint), Depth::Start) => tracing::warn!(
                     "{table} has the constraint {constraint}, which no field asks for any more"
                 ),
-                (Some(constraint), Depth::Migration) => self.findings.push(Finding::impossible(
+                (Some(constraint), Depth::Migration) => self.findings.push(Finding::unfixable(
                     format!(
                         "{table} has the constraint {constraint}, which no field asks for: drop or rename it"
                     ),
@@ -248,7 +248,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 (None, _) => {
                     let changes = vec![Change::DropIndex(name.clone())];
                     let remedy = format!("{table}: drops the index {name}");
-                    let finding = Finding::new(Need::Addition, "", remedy, changes);
+                    let finding = Finding::new(Severity::Addition, "", remedy, changes);
                     self.findings.push(finding);
                 }
             }
@@ -267,7 +267,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 }
             }
             if let Some(constraint) = existing.and_then(|existing| existing.constraint.as_ref()) {
-                self.impossible(format!(
+                self.unfixable(format!(
                     "{table} has the constraint {constraint} in place of the index {name}, but not with the same \
                      definition: drop or rename the constraint"
                 ));
@@ -282,7 +282,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 let clashing = self.clashing(&index.fields).await?;
                 if clashing > 0 {
                     let rows = in_words(clashing);
-                    self.impossible(format!("{rows} of {table} violate {name}"));
+                    self.unfixable(format!("{rows} of {table} violate {name}"));
                     continue;
                 }
             }
@@ -304,7 +304,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             };
             let waits = self.dialect.waits_for_index(waits);
             let remedy = format!("{table}: creates the index {name}{waits}");
-            let finding = Finding::new(Need::Addition, "", remedy, changes);
+            let finding = Finding::new(Severity::Addition, "", remedy, changes);
             self.findings.push(finding);
         }
 
@@ -331,7 +331,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             let fields = index.fields.join(", ");
             let difference = format!("{difference}, and nothing keeps ({fields}) unique");
             let remedy = format!("{table}: creates the index {name}");
-            let finding = Finding::new(Need::Mending, difference, remedy, Vec::new());
+            let finding = Finding::new(Severity::Blocking, difference, remedy, Vec::new());
             self.findings.push(finding);
         } else {
             tracing::warn!(

@@ -136,7 +136,7 @@ impl Postgres {
             Change::DropColumn(column) => {
                 vec![alter(format!("DROP COLUMN {}", identifier(column)))]
             }
-            Change::RemakeColumn(index) => vec![
+            Change::RecreateColumn(index) => vec![
                 alter(format!("DROP COLUMN {}", name(index))),
                 alter(format!("ADD COLUMN {}", definition(field(index)))),
             ],
@@ -160,17 +160,17 @@ impl Postgres {
 
                 sql
             }
-            Change::Fill(index) => {
+            Change::FillDefault(index) => {
                 let column = name(index);
                 let filled = default_of(field(index)).map(|default| {
                     format!("UPDATE {table} SET {column} = {default} WHERE {column} IS NULL")
                 });
                 filled.into_iter().collect()
             }
-            Change::Require(index) => {
+            Change::MakeRequired(index) => {
                 vec![alter(format!("ALTER COLUMN {} SET NOT NULL", name(index)))]
             }
-            Change::Release(column) => vec![alter(format!(
+            Change::MakeOptional(column) => vec![alter(format!(
                 "ALTER COLUMN {} DROP NOT NULL",
                 identifier(column)
             ))],
@@ -180,7 +180,7 @@ impl Postgres {
                     .map(|default| alter(format!("ALTER COLUMN {column} SET DEFAULT {default}")));
                 set.into_iter().collect()
             }
-            Change::Refer(index) => {
+            Change::AddReference(index) => {
                 let wanted = field(index).reference().map(|wanted| {
                     alter(format!(
                         "ADD FOREIGN KEY ({}) REFERENCES {} ({}) DEFERRABLE INITIALLY IMMEDIATE",

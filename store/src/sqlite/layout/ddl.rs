@@ -85,13 +85,13 @@ impl DdlDialect for Sqlite {
             | Change::ReplaceIndex(_) => false,
             Change::AddColumn(index) => !is_addable(&schema.fields()[*index]),
             Change::DropColumn(_)
-            | Change::RemakeColumn(_)
+            | Change::RecreateColumn(_)
             | Change::Convert(..)
-            | Change::Fill(_)
-            | Change::Require(_)
-            | Change::Release(_)
+            | Change::FillDefault(_)
+            | Change::MakeRequired(_)
+            | Change::MakeOptional(_)
             | Change::SetDefault(_)
-            | Change::Refer(_)
+            | Change::AddReference(_)
             | Change::CheckReference(_)
             | Change::DropReference(..) => true,
         }

@@ -84,7 +84,7 @@ pub(super) fn rebuild(
         if !goes {
             let is_released = changes
                 .iter()
-                .any(|change| matches!(change, Change::Release(free) if free == name));
+                .any(|change| matches!(change, Change::MakeOptional(free) if free == name));
             definitions.push(foreign_definition(name, column, is_released));
             copies.push((identifier(name), identifier(name)));
         }
@@ -137,13 +137,13 @@ fn value_of(index: usize, field: &Field, existing: &Table, changes: &[&Change]) 
         .then_some(column)?;
     for change in changes {
         match change {
-            Change::RemakeColumn(made) if *made == index => return None,
+            Change::RecreateColumn(made) if *made == index => return None,
             Change::Convert(converted, using) if *converted == index => value.clone_from(using),
             _ => {}
         }
     }
 
-    let fills = changes.iter().any(|it| **it == Change::Fill(index));
+    let fills = changes.iter().any(|it| **it == Change::FillDefault(index));
     match field.column_default().as_ref().and_then(literal) {
         Some(default) if fills => Some(format!("coalesce({value}, {default})")),
         _ => Some(value),
@@ -166,7 +166,7 @@ fn own_default(
     let mut clause = default_clause(default);
     for change in changes {
         match change {
-            Change::RemakeColumn(made) if *made == index => return None,
+            Change::RecreateColumn(made) if *made == index => return None,
             Change::Convert(converted, using) if *converted == index => {
                 let value = using.replace(&identifier(field.name()), &format!("({default})"));
                 clause = format!(" DEFAULT ({value})");
