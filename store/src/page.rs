@@ -46,7 +46,7 @@ const TAGS: &str = "tags";
 pub struct PageQuery {
     size: usize,
     offset: Option<String>,
-    filter: Vec<(Cow<'static, str>, Sought, FieldInput)>,
+    filter: Vec<(Cow<'static, str>, Condition, FieldInput)>,
     tags: Option<TagFilter>,
     order: Option<(Cow<'static, str>, Direction)>,
 }
@@ -101,7 +101,7 @@ impl PageQuery {
         value: impl Into<FieldInput>,
     ) -> Self {
         self.filter
-            .push((field.into(), Sought::Value, value.into()));
+            .push((field.into(), Condition::Value, value.into()));
         self
     }
 
@@ -127,17 +127,17 @@ impl PageQuery {
     ) -> Self {
         let field = field.into();
         let bounds = [
-            (range.start_bound(), Sought::AtLeast, Sought::Above),
-            (range.end_bound(), Sought::AtMost, Sought::Below),
+            (range.start_bound(), Condition::AtLeast, Condition::Above),
+            (range.end_bound(), Condition::AtMost, Condition::Below),
         ];
         for (bound, included, excluded) in bounds {
-            let (sought, value) = match bound {
+            let (condition, value) = match bound {
                 Bound::Included(value) => (included, value),
                 Bound::Excluded(value) => (excluded, value),
                 Bound::Unbounded => continue,
             };
             self.filter
-                .push((field.clone(), sought, value.clone().into()));
+                .push((field.clone(), condition, value.clone().into()));
         }
 
         self
@@ -187,7 +187,7 @@ pub struct Page<T> {
 /// Everything that the text of a page's statement depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
-    pub(crate) filter: Vec<(usize, Sought)>,
+    pub(crate) filter: Vec<(usize, Condition)>,
     pub(crate) tags: Option<TagShape>,
     /// The order of the rows, before their primary key.
     pub(crate) order: Option<Ordered>,
@@ -214,7 +214,7 @@ pub(crate) enum After {
 
 /// The condition on a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Sought {
+pub(crate) enum Condition {
     /// The value of a parameter.
     Value,
     /// No value.
@@ -229,12 +229,12 @@ pub(crate) enum Sought {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TagShape {
     pub(crate) field: usize,
-    pub(crate) wanted: Wanted,
+    pub(crate) matching: TagMatch,
 }
 
 /// How many of the tags a row must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Wanted {
+pub(crate) enum TagMatch {
     All,
     Any,
 }
@@ -270,17 +270,17 @@ impl Prepared {
             rows,
         };
         for (index, value) in filter {
-            prepared.seek(schema, index, Sought::Value, value);
+            prepared.add_condition(schema, index, Condition::Value, value);
         }
 
         prepared
     }
 
-    fn seek(&mut self, schema: &Schema, index: usize, sought: Sought, value: Value) {
-        if value.is_null() && sought == Sought::Value {
-            return self.shape.filter.push((index, Sought::Absent));
+    fn add_condition(&mut self, schema: &Schema, index: usize, condition: Condition, value: Value) {
+        if value.is_null() && condition == Condition::Value {
+            return self.shape.filter.push((index, Condition::Absent));
         }
-        self.shape.filter.push((index, sought));
+        self.shape.filter.push((index, condition));
         self.values.push((schema.fields()[index].kind(), value));
     }
 
@@ -335,15 +335,15 @@ impl PageQuery {
         }
 
         let mut prepared = Prepared::matching(schema, [], self.size + 1);
-        for (name, sought, value) in self.filter {
+        for (name, condition, value) in self.filter {
             let (index, value) = resolve_field(schema, &name, value)?;
-            if sought != Sought::Value {
+            if condition != Condition::Value {
                 check_ordered(schema, index)?;
                 if value.is_null() {
                     return Err(wrong(schema, index, "a range ends at a value, or nowhere"));
                 }
             }
-            prepared.seek(schema, index, sought, value);
+            prepared.add_condition(schema, index, condition, value);
         }
 
         if let Some((name, direction)) = self.order {
@@ -354,12 +354,12 @@ impl PageQuery {
         }
 
         if let Some(tags) = self.tags {
-            let (wanted, tags) = match tags {
-                TagFilter::All(tags) => (Wanted::All, tags),
-                TagFilter::Any(tags) => (Wanted::Any, tags),
+            let (matching, tags) = match tags {
+                TagFilter::All(tags) => (TagMatch::All, tags),
+                TagFilter::Any(tags) => (TagMatch::Any, tags),
             };
             let field = tags_field(schema)?;
-            prepared.shape.tags = Some(TagShape { field, wanted });
+            prepared.shape.tags = Some(TagShape { field, matching });
             let tags: std::collections::BTreeSet<_> = tags.into_iter().collect();
             prepared.tags = Some(tags.into_iter().collect());
         }

@@ -11,7 +11,7 @@ use tidings_core::{Field, FieldKind};
 
 use crate::{
     engine::{Dialect, statements::parameter},
-    page::{TagShape, Wanted},
+    page::{TagMatch, TagShape},
 };
 
 /// PostgreSQL's SQL.
@@ -94,9 +94,9 @@ impl Dialect for Postgres {
     }
 
     fn tagged(&self, tags: Expr, shape: TagShape) -> Expr {
-        let function = match shape.wanted {
-            Wanted::All => "jsonb_exists_all",
-            Wanted::Any => "jsonb_exists_any",
+        let function = match shape.matching {
+            TagMatch::All => "jsonb_exists_all",
+            TagMatch::Any => "jsonb_exists_any",
         };
         let none = Expr::cust("'[]'::jsonb");
         let tags = Func::coalesce([tags, none]);

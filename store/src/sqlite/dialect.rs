@@ -8,7 +8,7 @@ use tidings_core::{Field, FieldKind};
 
 use crate::{
     engine::{Dialect, statements::parameter},
-    page::{TagShape, Wanted},
+    page::{TagMatch, TagShape},
 };
 
 /// SQLite's SQL.
@@ -60,15 +60,15 @@ impl Dialect for Sqlite {
 
     fn tagged(&self, tags: Expr, shape: TagShape) -> Expr {
         let own = Func::cust("json_each").arg(tags);
-        match shape.wanted {
-            Wanted::All => {
+        match shape.matching {
+            TagMatch::All => {
                 let mut owned = Query::select();
                 owned.column(("own", "value")).from_function(own, "own");
                 let mut lacking = listed();
                 lacking.and_where(Expr::col(("listed", "value")).not_in_subquery(owned));
                 Expr::exists(lacking).not()
             }
-            Wanted::Any => {
+            TagMatch::Any => {
                 let mut matching = Query::select();
                 matching
                     .column(("own", "value"))

@@ -36,12 +36,12 @@ pub(crate) struct Stored {
     pub(crate) parents: Vec<Parent>,
     pub(crate) children: Vec<Child>,
     pub(crate) hooks: Hooks,
-    pages: Mutex<HashMap<(Wanted, Shape), Sql>>,
+    pages: Mutex<HashMap<(Selected, Shape), Sql>>,
 }
 
 /// What a statement of a shape returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Wanted {
+enum Selected {
     Rows,
     Count,
 }
@@ -222,20 +222,20 @@ impl Stored {
 
     /// Returns the statement for pages of a shape.
     pub(crate) fn page(&self, shape: &Shape) -> Sql {
-        self.shaped(Wanted::Rows, shape, || {
+        self.shaped(Selected::Rows, shape, || {
             statements::page(self.dialect, self.schema, shape)
         })
     }
 
     /// Returns the statement that counts the rows of a shape.
     pub(crate) fn count(&self, shape: &Shape) -> Sql {
-        self.shaped(Wanted::Count, shape, || {
+        self.shaped(Selected::Count, shape, || {
             statements::count(self.dialect, self.schema, shape)
         })
     }
 
-    fn shaped(&self, wanted: Wanted, shape: &Shape, write: impl FnOnce() -> Sql) -> Sql {
-        let shape = (wanted, shape.clone());
+    fn shaped(&self, selected: Selected, shape: &Shape, write: impl FnOnce() -> Sql) -> Sql {
+        let shape = (selected, shape.clone());
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sql) = pages.get(&shape) {
             return Sql::clone(sql);

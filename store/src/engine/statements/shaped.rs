@@ -4,7 +4,7 @@ use sea_query::{Alias, Expr, ExprTrait as _, NullOrdering, Order, Query, SelectS
 use tidings_core::Schema;
 
 use super::{Dialect, Sql, beyond as beyond_key, column, lasts, order_by_key, select_live};
-use crate::page::{After, Direction, Ordered, Shape, Sought};
+use crate::page::{After, Condition, Direction, Ordered, Shape};
 
 /// Selects a page; parameters: those of the filter and the tags, the row to start after (if any),
 /// the number of rows.
@@ -64,17 +64,17 @@ fn restrict(
     schema: &Schema,
     shape: &Shape,
 ) {
-    for &(index, sought) in &shape.filter {
+    for &(index, condition) in &shape.filter {
         let field = &schema.fields()[index];
         let own = Expr::col(column(schema, index));
         let bound = dialect.parameter(field.kind());
-        statement.and_where(match sought {
-            Sought::Value => dialect.equal(field),
-            Sought::Absent => own.is_null(),
-            Sought::AtLeast => own.gte(bound),
-            Sought::Above => own.gt(bound),
-            Sought::AtMost => own.lte(bound),
-            Sought::Below => own.lt(bound),
+        statement.and_where(match condition {
+            Condition::Value => dialect.equal(field),
+            Condition::Absent => own.is_null(),
+            Condition::AtLeast => own.gte(bound),
+            Condition::Above => own.gt(bound),
+            Condition::AtMost => own.lte(bound),
+            Condition::Below => own.lt(bound),
         });
     }
 

@@ -5,7 +5,7 @@ use tidings_core::{Field, Foreign, OnDelete};
 
 use super::*;
 use crate::{
-    page::{After, Shape, Sought, TagShape, Wanted},
+    page::{After, Condition, Shape, TagMatch, TagShape},
     sqlite::{dialect::Sqlite, location::Location},
     write::catalog::Catalog,
 };
@@ -55,7 +55,7 @@ async fn every_statement_but_a_filter_without_index_is_answered_from_one() {
         }
     }
     let nested = |after: After| Shape {
-        filter: vec![(1, Sought::Value), (2, Sought::Absent)],
+        filter: vec![(1, Condition::Value), (2, Condition::Absent)],
         tags: None,
         order: None,
         after,
@@ -81,7 +81,7 @@ async fn every_statement_but_a_filter_without_index_is_answered_from_one() {
         filter: vec![],
         tags: Some(TagShape {
             field: 3,
-            wanted: Wanted::All,
+            matching: TagMatch::All,
         }),
         order: None,
         after: After::Nothing,
