@@ -37,7 +37,8 @@ use crate::{
 /// How long a statement waits for another program that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The message for a call that has waited too long for another program.
-pub(crate) const HELD: &str = "another program held the file for as long as a call may wait";
+pub(crate) const WAITED_TOO_LONG: &str =
+    "another program held the file for as long as a call may wait";
 /// How many prepared statements a connection keeps: about ten for each of about fifty entities.
 const STATEMENTS: usize = 512;
 /// How many rows a connection's thread reads ahead, so that it hands over a page at once.
@@ -139,7 +140,7 @@ pub(crate) struct Writer {
     /// Whether a transaction may be open. It is set before one begins and cleared when its end is
     /// known. So the next user of the writer notices a transaction that was abandoned half-way (its
     /// task was dropped).
-    open_ended: bool,
+    may_be_open: bool,
     closed: bool,
     /// Set once the file is released: nothing is committed any more.
     released: Arc<Released>,
@@ -160,7 +161,7 @@ impl Writer {
             location,
             identity,
             connection: Some(connection),
-            open_ended: false,
+            may_be_open: false,
             closed: false,
             released: Arc::default(),
             queue,
@@ -179,7 +180,7 @@ impl Writer {
             return Err(Error::Closed);
         }
         check(self.identity.as_ref())?;
-        if self.open_ended {
+        if self.may_be_open {
             self.settle().await;
         }
 
@@ -192,7 +193,7 @@ impl Writer {
     /// Begins a transaction that excludes writes of other programs. First waits for its turn among
     /// the processes that share the file, then for other programs, until the deadline.
     pub(crate) async fn begin(&mut self, until: Instant) -> Result<&mut SqliteConnection, Error> {
-        let busy = |_| Error::Busy(DatabaseError::other(HELD));
+        let busy = |_| Error::Busy(DatabaseError::other(WAITED_TOO_LONG));
         timeout_at(until, self.connection()).await.map_err(busy)??;
         if let Some(queue) = &self.queue {
             self.turn = Some(queue.turn(until).await?);
@@ -204,15 +205,15 @@ impl Writer {
         let patience = left.min(BUSY_TIMEOUT).as_millis();
         let begin = format!("PRAGMA busy_timeout = {patience}; BEGIN IMMEDIATE");
 
-        self.open_ended = true;
+        self.may_be_open = true;
         let connection = self.connection.as_mut().ok_or(Error::Closed)?;
         let begun = sqlx::raw_sql(AssertSqlSafe(begin)).execute(connection);
         match begun.await {
             Ok(_) => {}
             Err(error) if is_busy(&error) => {
                 // Nothing was begun, and a failed ROLLBACK would close the connection.
-                (self.open_ended, self.turn) = (false, None);
-                return Err(Error::Busy(DatabaseError::other(HELD)));
+                (self.may_be_open, self.turn) = (false, None);
+                return Err(Error::Busy(DatabaseError::other(WAITED_TOO_LONG)));
             }
             Err(error) => return Err(failed(error)),
         }
@@ -235,14 +236,14 @@ impl Writer {
         }
         let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
         execute(connection, "COMMIT").await?;
-        self.open_ended = false;
+        self.may_be_open = false;
         self.turn = None;
         Ok(())
     }
 
     /// Ends the transaction without committing it, whatever state the connection is in.
     pub(crate) async fn rollback(&mut self) {
-        if self.open_ended {
+        if self.may_be_open {
             self.settle().await;
         }
     }
@@ -261,7 +262,7 @@ impl Writer {
             }
         }
 
-        self.open_ended = false;
+        self.may_be_open = false;
         self.turn = None;
     }
 

@@ -50,7 +50,7 @@ mod settings;
 mod read;
 
 mod link;
-mod witness;
+mod newest_seen;
 
 mod nudge;
 mod prune;

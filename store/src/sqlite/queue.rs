@@ -29,7 +29,7 @@ pub(crate) struct WriteQueue {
     file: Arc<File>,
     /// The latest request for the lock. The thread that waits for the lock, if there is one, hands
     /// it to this request.
-    asking: Arc<Mutex<Option<oneshot::Sender<Turn>>>>,
+    waiting: Arc<Mutex<Option<oneshot::Sender<Turn>>>>,
 }
 
 /// The lock, held until dropped.
@@ -61,38 +61,38 @@ impl WriteQueue {
         })?;
         Ok(Self {
             file: Arc::new(file),
-            asking: Arc::default(),
+            waiting: Arc::default(),
         })
     }
 
     /// Waits for the turn of this process. Cancel safe: a turn that comes too late is passed on.
     pub(crate) async fn turn(&self, until: Instant) -> Result<Turn, Error> {
-        let coming = match self.ask() {
-            Ok(Asked::Given(turn)) => return Ok(turn),
-            Ok(Asked::Coming(turn)) => turn,
+        let pending = match self.request() {
+            Ok(Requested::Granted(turn)) => return Ok(turn),
+            Ok(Requested::Pending(turn)) => turn,
             Err(error) => return Err(Error::Busy(DatabaseError::other(error.to_string()))),
         };
         let busy = |why| Error::Busy(DatabaseError::other(why));
 
-        match timeout_at(until, coming).await {
+        match timeout_at(until, pending).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) => Err(busy("the lock for writes cannot be taken")),
             Err(_) => Err(busy("other processes wrote for as long as a call may wait")),
         }
     }
 
-    fn ask(&self) -> io::Result<Asked> {
+    fn request(&self) -> io::Result<Requested> {
         // The lock belongs to the open file and not to a thread. While one thread waits for it, no
         // other may try: the two could not tell which of them holds it.
-        let mut asking = self.lock();
-        let (give, coming) = oneshot::channel();
-        if asking.is_some() {
-            *asking = Some(give);
-            return Ok(Asked::Coming(coming));
+        let mut waiting = self.lock();
+        let (grant, pending) = oneshot::channel();
+        if waiting.is_some() {
+            *waiting = Some(grant);
+            return Ok(Requested::Pending(pending));
         }
 
         match self.file.try_lock() {
-            Ok(()) => return Ok(Asked::Given(Turn(Arc::clone(&self.file)))),
+            Ok(()) => return Ok(Requested::Granted(Turn(Arc::clone(&self.file)))),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error),
         }
@@ -101,28 +101,28 @@ impl WriteQueue {
         std::thread::Builder::new()
             .name("tidings-store-queue".to_owned())
             .spawn(move || queue.wait())?;
-        *asking = Some(give);
-        Ok(Asked::Coming(coming))
+        *waiting = Some(grant);
+        Ok(Requested::Pending(pending))
     }
 
     /// Waits for the lock, and hands it to the latest request; releases it if that request is gone.
     fn wait(&self) {
         let locked = self.file.lock();
-        let mut asking = self.lock();
-        if let (Ok(()), Some(give)) = (locked, asking.take()) {
-            drop(give.send(Turn(Arc::clone(&self.file))));
+        let mut waiting = self.lock();
+        if let (Ok(()), Some(grant)) = (locked, waiting.take()) {
+            drop(grant.send(Turn(Arc::clone(&self.file))));
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<oneshot::Sender<Turn>>> {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The result of a request.
-enum Asked {
-    Given(Turn),
-    Coming(oneshot::Receiver<Turn>),
+enum Requested {
+    Granted(Turn),
+    Pending(oneshot::Receiver<Turn>),
 }
 
 #[cfg(test)]

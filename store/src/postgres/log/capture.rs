@@ -15,7 +15,7 @@ use super::{
     error::PgLogError,
     function::{Event, Key, Layout, Level, Plan, Push},
     tables::{NODE_LOCK, lock, prepare, run},
-    tree::{Able, Captured, find, tree},
+    tree::{Captured, TriggerSupport, find, tree},
 };
 use crate::{
     logs::{keys::key_fields, status::Installed},
@@ -180,10 +180,10 @@ struct Target {
     columns: Columns,
     tables: Vec<Captured>,
     /// What was captured before, if anything.
-    before: Option<Before>,
+    before: Option<EarlierCapture>,
 }
 
-struct Before {
+struct EarlierCapture {
     fields: Vec<String>,
     keys: Vec<String>,
     notify: bool,
@@ -210,7 +210,7 @@ async fn target(
 
     let tables = tree(connection, relation).await?;
     for table in &tables {
-        if let Able::No(kind) = table.able {
+        if let TriggerSupport::No(kind) = table.triggers {
             differences.push(format!(
                 "{} is {kind}, whose changes no trigger can record",
                 table.name
@@ -219,7 +219,7 @@ async fn target(
     }
 
     let before = match captured(connection, entity).await? {
-        Some(there) if there.relation != relation && there.is_heard => {
+        Some(there) if there.relation != relation && there.has_triggers => {
             differences.push(format!(
                 "{entity} is captured on another table of that name, in another schema"
             ));
@@ -239,19 +239,19 @@ async fn target(
 }
 
 /// What the log has stored about an entity.
-struct There {
+struct StoredCapture {
     /// The table that it was captured on.
     relation: i64,
     /// Whether that table has its triggers.
-    is_heard: bool,
-    before: Before,
+    has_triggers: bool,
+    before: EarlierCapture,
 }
 
 /// Reads what the log has stored about an entity; `None` if it was never captured.
 async fn captured(
     connection: &mut PgConnection,
     entity: &str,
-) -> Result<Option<There>, PgLogError> {
+) -> Result<Option<StoredCapture>, PgLogError> {
     let levels = [Level::Statement, Level::Row];
     let functions = levels.map(|level| Event::ALL.map(|event| event.function(entity, level)));
     let row = sqlx::query(
@@ -269,10 +269,10 @@ async fn captured(
         return Ok(None);
     };
 
-    Ok(Some(There {
+    Ok(Some(StoredCapture {
         relation: row.try_get(0)?,
-        is_heard: row.try_get(4)?,
-        before: Before {
+        has_triggers: row.try_get(4)?,
+        before: EarlierCapture {
             fields: row.try_get(1)?,
             keys: row.try_get(2)?,
             notify: row.try_get(3)?,

@@ -140,7 +140,7 @@ impl PgLog {
             .check_due(asked, self.settings.check_capture_every);
         let page = read::page(
             &mut link.connection,
-            &link.wanted,
+            &link.expected,
             Some(position),
             limit,
             check,
@@ -216,7 +216,7 @@ impl PgLog {
                 let node = member.map(|member| &*member.node);
                 let check = CaptureCheck::Due;
                 let page =
-                    read::page(&mut link.connection, &link.wanted, None, 0, check, node).await?;
+                    read::page(&mut link.connection, &link.expected, None, 0, check, node).await?;
                 if page.head.epoch != Some(link.epoch) {
                     return Err(PgLogError::EpochEnded);
                 }
@@ -262,14 +262,14 @@ impl PgLog {
             let known = asked.iter().enumerate().filter(|(_, row)| {
                 row.mark.epoch() == epoch && link.decoder.schema(&row.entity).is_some()
             });
-            let sought = known.map(|(place, row)| read::Sought {
+            let requests = known.map(|(place, row)| read::RowRequest {
                 place: i64::try_from(place).unwrap_or(i64::MAX),
                 xid: number(row.mark.number()),
                 entity: &row.entity,
                 key: text_of_key(&row.key),
             });
-            let sought: Vec<_> = sought.collect();
-            let read = read::rows(&mut link.connection, &sought, asked.len()).await?;
+            let requests: Vec<_> = requests.collect();
+            let read = read::rows(&mut link.connection, &requests, asked.len()).await?;
             if read.answered < asked.len() {
                 // The rest of the answer may be large.
                 link.is_spent = true;

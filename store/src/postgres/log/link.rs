@@ -14,7 +14,7 @@ use super::{
     record::{Decoder, Stored},
     settings::PgLogSettings,
     tables::run,
-    watch::Wanted,
+    watch::ExpectedCapture,
 };
 use crate::{logs::limit, settings::Pooler};
 
@@ -24,7 +24,7 @@ pub(super) struct Link {
     pub(super) connection: PgConnection,
     pooler: Pooler,
     pub(super) epoch: Epoch,
-    pub(super) wanted: Wanted,
+    pub(super) expected: ExpectedCapture,
     pub(super) decoder: Decoder,
     /// It must not be used again.
     pub(super) is_spent: bool,
@@ -44,12 +44,12 @@ impl Link {
                 epoch
             }
         };
-        let wanted = Wanted::of(&settings.schemas);
+        let expected = ExpectedCapture::of(&settings.schemas);
         Ok(Self {
             connection,
             pooler,
             epoch,
-            wanted,
+            expected,
             decoder: Decoder::of(settings.schemas.iter().chain(&settings.recorded)),
             is_spent: false,
         })

@@ -10,7 +10,7 @@ use super::{
     members::own_row,
     record::{COLUMNS, Stored},
     values::number,
-    watch::{self, Wanted},
+    watch::{self, ExpectedCapture},
 };
 use crate::logs::{capture::CaptureStates, tracker::CaptureCheck};
 
@@ -43,7 +43,7 @@ pub(super) struct Page {
 /// Reads at most `limit` records beyond a position; with no position, the head alone.
 pub(super) async fn page(
     connection: &mut PgConnection,
-    wanted: &Wanted,
+    expected: &ExpectedCapture,
     from: Option<&Position>,
     limit: usize,
     check: CaptureCheck,
@@ -96,7 +96,7 @@ pub(super) async fn page(
 
     let query = match check {
         CaptureCheck::NotDue => query,
-        CaptureCheck::Due => query.bind(&wanted.entities).bind(&wanted.fields),
+        CaptureCheck::Due => query.bind(&expected.entities).bind(&expected.fields),
     };
 
     let mut head = None;
@@ -130,7 +130,7 @@ pub(super) async fn page(
 
 /// One of several rows whose records are read.
 #[derive(Debug)]
-pub(super) struct Sought<'a> {
+pub(super) struct RowRequest<'a> {
     /// Its place in the request.
     pub(super) place: i64,
     pub(super) xid: i64,
@@ -151,7 +151,7 @@ pub(super) struct Rows {
 /// Reads the records of several rows, of a request for `asked` rows.
 pub(super) async fn rows(
     connection: &mut PgConnection,
-    sought: &[Sought<'_>],
+    requests: &[RowRequest<'_>],
     asked: usize,
 ) -> Result<Rows, PgLogError> {
     let sql = format!(
@@ -163,10 +163,10 @@ pub(super) async fn rows(
          and l.key = asked.key \
          order by asked.place, l.id"
     );
-    let places: Vec<_> = sought.iter().map(|row| row.place).collect();
-    let xids: Vec<_> = sought.iter().map(|row| row.xid).collect();
-    let entities: Vec<_> = sought.iter().map(|row| row.entity).collect();
-    let keys: Vec<_> = sought.iter().map(|row| &*row.key).collect();
+    let places: Vec<_> = requests.iter().map(|row| row.place).collect();
+    let xids: Vec<_> = requests.iter().map(|row| row.xid).collect();
+    let entities: Vec<_> = requests.iter().map(|row| row.entity).collect();
+    let keys: Vec<_> = requests.iter().map(|row| &*row.key).collect();
     let mut found = sqlx::query(AssertSqlSafe(sql))
         .bind(places)
         .bind(xids)

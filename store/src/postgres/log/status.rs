@@ -7,7 +7,7 @@ use super::{
     error::PgLogError,
     function::{Event, Level},
     tables::version,
-    tree::{Able, Captured, find, tree},
+    tree::{Captured, TriggerSupport, find, tree},
 };
 use crate::logs::status::{Status, TableStatus};
 
@@ -67,7 +67,7 @@ async fn problems(
     schema: &Schema,
     table: &Captured,
 ) -> Result<Vec<String>, PgLogError> {
-    if let Able::No(kind) = table.able {
+    if let TriggerSupport::No(kind) = table.triggers {
         return Ok(vec![format!("every change: it is {kind}")]);
     }
     let mut problems = Vec::new();

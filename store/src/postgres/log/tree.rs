@@ -12,12 +12,12 @@ pub(super) struct Captured {
     pub(super) name: String,
     pub(super) level: Level,
     /// Whether triggers can be created on it.
-    pub(super) able: Able,
+    pub(super) triggers: TriggerSupport,
 }
 
 /// Whether a relation can have the triggers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Able {
+pub(super) enum TriggerSupport {
     Yes,
     /// It is not a table, but something of this kind.
     No(&'static str),
@@ -66,11 +66,11 @@ pub(super) async fn tree(
             } else {
                 Level::Statement
             },
-            able: match kind.as_str() {
-                "r" | "p" => Able::Yes,
-                "f" => Able::No("a foreign table"),
-                "v" | "m" => Able::No("a view"),
-                _ => Able::No("not a table"),
+            triggers: match kind.as_str() {
+                "r" | "p" => TriggerSupport::Yes,
+                "f" => TriggerSupport::No("a foreign table"),
+                "v" | "m" => TriggerSupport::No("a view"),
+                _ => TriggerSupport::No("not a table"),
             },
         })
     };

@@ -84,8 +84,8 @@ impl Listener {
                 }
                 Some(Err(error)) => return Err(PgLogError::from(error).into()),
                 None => {
-                    let asked = self.listener.execute("select 1");
-                    in_time(&self.clock, async { Ok(asked.await?) }).await?;
+                    let requested = self.listener.execute("select 1");
+                    in_time(&self.clock, async { Ok(requested.await?) }).await?;
                 }
             }
         }
@@ -108,12 +108,12 @@ impl fmt::Debug for Listener {
 /// combined to one more.
 #[derive(Debug)]
 pub(super) struct Notifier {
-    asked: Arc<Asked>,
+    requested: Arc<Requested>,
     task: AbortHandle,
 }
 
 #[derive(Debug, Default)]
-struct Asked {
+struct Requested {
     next: NextWake,
     some: Notify,
 }
@@ -124,18 +124,18 @@ impl Notifier {
         spawn: &Arc<dyn Spawn>,
         clock: &Arc<dyn Clock>,
     ) -> Self {
-        let asked = Arc::new(Asked::default());
-        let task = run(options, Arc::clone(&asked), Arc::clone(clock));
+        let requested = Arc::new(Requested::default());
+        let task = run(options, Arc::clone(&requested), Arc::clone(clock));
         Self {
-            asked,
+            requested,
             task: spawn.spawn(Box::pin(task)),
         }
     }
 
     /// Requests a notification.
     pub(super) fn notify(&self, wake: &Wake) {
-        self.asked.next.ask(wake);
-        self.asked.some.notify_one();
+        self.requested.next.ask(wake);
+        self.requested.some.notify_one();
     }
 }
 
@@ -152,11 +152,11 @@ fn statement(wake: &Wake) -> String {
     format!("select pg_notify('{CHANNEL}', '{}')", wake.word())
 }
 
-async fn run(options: PgConnectOptions, asked: Arc<Asked>, clock: Arc<dyn Clock>) {
+async fn run(options: PgConnectOptions, requested: Arc<Requested>, clock: Arc<dyn Clock>) {
     let mut connection: Option<PgConnection> = None;
     loop {
-        asked.some.notified().await;
-        let Some(wake) = asked.next.take() else {
+        requested.some.notified().await;
+        let Some(wake) = requested.next.take() else {
             continue; // the last one included it
         };
 

@@ -13,13 +13,13 @@ use crate::logs::{
 
 /// The entities and fields that must be captured for a node.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct ExpectedCapture {
     pub(super) entities: Vec<String>,
     /// The fields of each, joined by commas.
     pub(super) fields: Vec<String>,
 }
 
-/// The check, as a scalar subquery; `ENTITIES` and `FIELDS` stand for the two arrays of [`Wanted`].
+/// The check, as a scalar subquery; `ENTITIES` and `FIELDS` stand for the two arrays of [`ExpectedCapture`].
 /// Tables are found by their names each time, so that a table that took another's name is checked.
 const CHECK: &str = "(with recursive tree as ( \
       select w.entity, to_regclass(quote_ident(w.entity))::oid as relid, string_to_array(w.fields, ',') as fields \
@@ -52,14 +52,14 @@ pub(super) fn check(first: usize) -> String {
         .replace("FIELDS", &format!("${}", first + 1))
 }
 
-impl Wanted {
+impl ExpectedCapture {
     pub(super) fn of(schemas: &[&'static Schema]) -> Self {
-        let mut wanted = Self::default();
+        let mut expected = Self::default();
         for schema in schemas {
-            wanted.entities.push(schema.name().to_owned());
-            wanted.fields.push(key_fields(schema).join(","));
+            expected.entities.push(schema.name().to_owned());
+            expected.fields.push(key_fields(schema).join(","));
         }
-        wanted
+        expected
     }
 }
 

@@ -22,15 +22,15 @@ use tokio::sync::Mutex;
 
 use super::{
     commits::Commits,
-    epoch::Ask,
+    epoch::Reason,
     error::SqliteLogError,
     link::{Last, Link},
+    newest_seen::{Discontinuity, NewestSeen, after, newest_of},
     nudge::Nudge,
     prune::prune,
     read::{self, begin, data_version, end},
     record::{Stored, id_of},
     settings::Settings,
-    witness::{Break, Witness, after, newest_of},
 };
 use crate::{
     faults::continuity_is_checked,
@@ -55,7 +55,7 @@ pub(crate) struct SqliteLog {
     /// Set once the store is closed.
     closed: AtomicBool,
     /// The newest record that was seen.
-    witness: Witness,
+    newest: NewestSeen,
     tracker: CaptureTracker,
     nudge: Nudge,
     /// The known transactions of other programs. It outlives a connection.
@@ -84,7 +84,7 @@ impl SqliteLog {
             settings,
             link: Mutex::new(None),
             closed: AtomicBool::new(false),
-            witness: Witness::default(),
+            newest: NewestSeen::default(),
             tracker: CaptureTracker::default(),
             nudge,
             commits: StdMutex::default(),
@@ -105,7 +105,7 @@ impl SqliteLog {
             self.check_file()?;
             let mut link = match slot.take() {
                 Some(link) => link,
-                None => Link::open(&self.settings, Ask::Open).await?,
+                None => Link::open(&self.settings, Reason::Open).await?,
             };
             let answer = call(&mut link).await?;
             *slot = Some(link);
@@ -185,7 +185,7 @@ impl SqliteLog {
     /// Ends an epoch whose log has lost records: their numbers are assigned again from here on, and
     /// marks with these numbers must not be taken for the lost ones.
     async fn begin_again(&self, over: Epoch) -> Result<(), LogError> {
-        let link = Link::open(&self.settings, Ask::Lost(over.number)).await?;
+        let link = Link::open(&self.settings, Reason::Lost(over.number)).await?;
         *self.link.lock().await = Some(link);
         Ok(())
     }
@@ -246,10 +246,10 @@ impl SqliteLog {
             return Ok(Found::Gap(GapReason::Trimmed));
         }
         if continuity_is_checked() {
-            match self.witness.breaks(link, head.pruned, at).await? {
+            match self.newest.discontinuity(link, head.pruned, at).await? {
                 None => {}
-                Some(Break::Lost) => return Ok(Found::Lost),
-                Some(Break::Missing(reason)) => {
+                Some(Discontinuity::Lost) => return Ok(Found::Lost),
+                Some(Discontinuity::Missing(reason)) => {
                     end(&mut link.connection).await?;
                     return Ok(Found::Gap(reason));
                 }
@@ -273,7 +273,7 @@ impl SqliteLog {
 
         let marks = self.marks_of(link, &page.records).await?;
         end(&mut link.connection).await?;
-        self.witness.note(link.epoch, newest);
+        self.newest.note(link.epoch, newest);
 
         let mut records = Vec::with_capacity(page.records.len());
         for (stored, mark) in page.records.iter().zip(marks) {
@@ -294,8 +294,7 @@ impl SqliteLog {
             Some(_) | None => newest,
         };
         let cursor = after(link.epoch, reached);
-        // Last, because a change is reported only once: a read that failed after this would lose
-        // it.
+        // Last: a change is reported only once, so a read that failed later would lose it.
         let way = (from, &cursor);
         let capture = self
             .tracker
@@ -349,7 +348,7 @@ impl SqliteLog {
         if head.epoch != Some(link.epoch) {
             return Err(SqliteLogError::EpochEnded);
         }
-        if !self.witness.holds(link, head.pruned).await? && continuity_is_checked() {
+        if !self.newest.holds(link, head.pruned).await? && continuity_is_checked() {
             return Ok(HeadRead::Lost(link.epoch));
         }
 
@@ -358,7 +357,7 @@ impl SqliteLog {
         let states = read::states(&mut link.connection, schemas, &mut link.schema).await?;
         let newest = newest_of(link, &head).await?;
         end(&mut link.connection).await?;
-        self.witness.note(link.epoch, newest);
+        self.newest.note(link.epoch, newest);
         let cursor = after(link.epoch, newest);
         Ok(HeadRead::At(cursor, states.unwrap_or_default(), head.own))
     }

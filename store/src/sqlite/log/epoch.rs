@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Why an epoch is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(super) enum Reason {
     /// A connection was opened: the epoch continues if its facts are unchanged.
     Open,
     /// The log has lost records: the epoch of this number has ended, regardless of the facts.
@@ -40,17 +40,17 @@ pub(super) async fn establish(
     connection: &mut SqliteConnection,
     writer: &LogWriter,
     facts: &str,
-    ask: Ask,
+    reason: Reason,
 ) -> Result<Epoch, SqliteLogError> {
     if version(connection).await?.is_none() {
         return Err(SqliteLogError::NotInstalled);
     }
-    if let Some(epoch) = current(connection, facts, ask).await? {
+    if let Some(epoch) = current(connection, facts, reason).await? {
         return Ok(epoch);
     }
 
     writer.write_within(PATIENCE, async |connection| {
-        if let Some(epoch) = current(connection, facts, ask).await? {
+        if let Some(epoch) = current(connection, facts, reason).await? {
             return Ok(epoch);
         }
 
@@ -74,7 +74,7 @@ pub(super) async fn establish(
 async fn current(
     connection: &mut SqliteConnection,
     facts: &str,
-    ask: Ask,
+    reason: Reason,
 ) -> Result<Option<Epoch>, SqliteLogError> {
     let found = sqlx::query("SELECT number, id FROM tidings_epoch WHERE facts = ?")
         .bind(facts.to_owned())
@@ -85,9 +85,9 @@ async fn current(
     };
 
     let epoch = epoch_of(row.try_get(0)?, &row.try_get::<String, _>(1)?)?;
-    Ok(match ask {
-        Ask::Open => Some(epoch),
-        Ask::Lost(number) => (epoch.number > number).then_some(epoch),
+    Ok(match reason {
+        Reason::Open => Some(epoch),
+        Reason::Lost(number) => (epoch.number > number).then_some(epoch),
     })
 }
 

@@ -9,7 +9,7 @@ use tidings_core::log::{Epoch, Position};
 
 use super::{
     commits::Place,
-    epoch::{Ask, establish, facts},
+    epoch::{Reason, establish, facts},
     error::SqliteLogError,
     read::Head,
     record::Decoder,
@@ -42,10 +42,10 @@ pub(super) struct Last {
 
 impl Link {
     /// Opens a connection, and reads the epoch; begins one if the last has ended.
-    pub(super) async fn open(settings: &Settings, ask: Ask) -> Result<Self, SqliteLogError> {
+    pub(super) async fn open(settings: &Settings, reason: Reason) -> Result<Self, SqliteLogError> {
         let mut connection = settings.location.connect_reader().await?;
         let facts = facts(settings.identity.as_ref());
-        let epoch = establish(&mut connection, &settings.writer, &facts, ask).await?;
+        let epoch = establish(&mut connection, &settings.writer, &facts, reason).await?;
         Ok(Self {
             connection,
             epoch,

@@ -11,7 +11,7 @@ use tokio::{
 use super::error::SqliteLogError;
 use crate::{
     error::{DatabaseError, Error},
-    sqlite::connection::{HELD, Writer},
+    sqlite::connection::{WAITED_TOO_LONG, Writer},
 };
 
 /// The store's only writer, for writes to the log other than the changes of rows.
@@ -44,7 +44,7 @@ impl LogWriter {
         call: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, SqliteLogError>,
     ) -> Result<T, SqliteLogError> {
         let until = Instant::now() + patience.min(self.patience);
-        let busy = |_| Error::Busy(DatabaseError::other(HELD));
+        let busy = |_| Error::Busy(DatabaseError::other(WAITED_TOO_LONG));
         let mut writer = timeout_at(until, self.writer.lock()).await.map_err(busy)?;
         if let Err(error) = writer.begin(until).await {
             writer.rollback().await;

@@ -1,4 +1,4 @@
-//! [`Witness`]: the newest record that a reader has seen, which distinguishes a restored file from
+//! [`NewestSeen`]: the newest record that a reader has seen, which distinguishes a restored file from
 //! one that has not changed.
 //!
 //! A file whose content was restored assigns the lost numbers again, under the same epoch, until a
@@ -19,26 +19,26 @@ use super::{
 /// It outlives connections: whichever connection reads next, the file has lost records if this one
 /// is missing or different.
 #[derive(Debug, Default)]
-pub(super) struct Witness(Mutex<Option<(Epoch, Step)>>);
+pub(super) struct NewestSeen(Mutex<Option<(Epoch, Step)>>);
 
 /// Why a log does not continue after a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Break {
+pub(super) enum Discontinuity {
     /// The log has lost a record that this reader has seen.
     Lost,
     /// The log does not hold the record, or no longer holds it.
     Missing(GapReason),
 }
 
-impl Witness {
+impl NewestSeen {
     /// Stores the newest record of a snapshot.
     pub(super) fn note(&self, epoch: Epoch, newest: Step) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((epoch, newest));
     }
 
     fn seen_in(&self, epoch: Epoch) -> Option<Step> {
-        let witness = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        witness.and_then(|(of, seen)| (of == epoch).then_some(seen))
+        let newest_seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        newest_seen.and_then(|(of, seen)| (of == epoch).then_some(seen))
     }
 
     /// Returns whether the log still holds the newest record that was seen, or has pruned it.
@@ -54,14 +54,14 @@ impl Witness {
     }
 
     /// Returns why the records beyond a given one cannot be read without a gap; `None` if they can.
-    pub(super) async fn breaks(
+    pub(super) async fn discontinuity(
         &self,
         link: &mut Link,
         pruned: u64,
         at: Step,
-    ) -> Result<Option<Break>, SqliteLogError> {
+    ) -> Result<Option<Discontinuity>, SqliteLogError> {
         if !self.holds(link, pruned).await? {
-            return Ok(Some(Break::Lost));
+            return Ok(Some(Discontinuity::Lost));
         }
         if self.seen_in(link.epoch) == Some(at) {
             return Ok(None);
@@ -70,8 +70,8 @@ impl Witness {
         let found = id_at(&mut link.connection, at.number).await?;
         Ok(match found {
             Some(id) if id == at.id => None,
-            None if at.number <= pruned => Some(Break::Missing(GapReason::Trimmed)),
-            Some(_) | None => Some(Break::Missing(GapReason::LostTail)),
+            None if at.number <= pruned => Some(Discontinuity::Missing(GapReason::Trimmed)),
+            Some(_) | None => Some(Discontinuity::Missing(GapReason::LostTail)),
         })
     }
 }
