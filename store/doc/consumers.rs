@@ -1,4 +1,5 @@
-// What the examples of data access objects share: an entity, and its rows in a database in memory.
+// Code that the examples of data access objects share: an entity, and its rows in an in-memory
+// database.
 
 #[derive(tidings_core::Entity, Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[entity(name = "consumers", cache_key("username"))]
@@ -11,13 +12,13 @@ struct Consumer {
 }
 
 impl Consumer {
-    /// Makes a row that is not stored yet: its id is made by the insert.
+    /// Makes a row that is not stored yet; the insert generates its id.
     fn named(username: &str) -> Self {
         Self { id: uuid::Uuid::nil(), username: username.to_owned(), plan: None }
     }
 }
 
-/// Hears of every commit, and does nothing about it. A node puts its cache and its bus here.
+/// A sink that ignores every commit. A node passes commits to its cache and its bus here.
 struct Quiet;
 
 impl tidings_store::ChangeSink for Quiet {
@@ -31,7 +32,7 @@ impl tidings_store::ChangeSink for Quiet {
     fn in_doubt(&self, _: &tidings_store::ChangeSet) {}
 }
 
-/// Returns access to the rows of a table that was made for this example.
+/// Returns access to the rows of a table that is created for the example.
 async fn consumers() -> Result<tidings_store::Dao<Consumer>, tidings_store::Error> {
     let store = tidings_store::Store::open("sqlite::memory:").await?;
     let attachment = tidings_store::Attachment {

@@ -1,4 +1,4 @@
-//! A reader of a log that keeps what it is told.
+//! A reader of a log that keeps what it reads.
 
 #![allow(dead_code, reason = "each engine's tests use a part of it")]
 
@@ -17,7 +17,7 @@ pub(crate) struct Reader {
     pub(crate) limit: usize,
 }
 
-/// One thing that was read.
+/// One result of a read.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Told {
     Row(Mark, RowRecord),
@@ -69,7 +69,7 @@ impl Reader {
         }
     }
 
-    /// Reads until nothing is left; each row as its operation and its key.
+    /// Reads until nothing is left. Returns the operation and the key of each row.
     pub(crate) async fn operations(&mut self) -> Vec<String> {
         let all = self.all().await;
         let text = |told: &Told| match told {
@@ -79,8 +79,8 @@ impl Reader {
         all.iter().map(text).collect()
     }
 
-    /// Reads until nothing is left, and puts together what each transaction did to each row of an
-    /// entity.
+    /// Reads until nothing is left, and combines the changes of each row of an entity by
+    /// transaction.
     pub(crate) async fn changes(&mut self, schema: &'static Schema) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut told = BTreeSet::new();
@@ -112,7 +112,7 @@ impl Reader {
     }
 }
 
-/// What a transaction did to a row.
+/// The change of a row in a transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Change {
     pub(crate) operation: Operation,

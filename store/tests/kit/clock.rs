@@ -1,4 +1,4 @@
-//! A clock whose time of day is hours off.
+//! A clock whose time of day is wrong by hours.
 
 #![allow(dead_code, reason = "each engine's tests use a part of it")]
 
@@ -12,7 +12,7 @@ use tidings_core::{
     clock::{Clock, Sleep, SystemClock, Tick},
 };
 
-/// The machine's clock, but for its time of day.
+/// The machine's clock, except for its time of day.
 #[derive(Clone, Debug)]
 pub(crate) struct OffClock {
     system: SystemClock,
@@ -27,7 +27,7 @@ impl OffClock {
         }
     }
 
-    /// Sets its time of day.
+    /// Sets the time of day.
     pub(crate) fn set_hours(&self, hours: i64) {
         self.hours.store(hours, Ordering::SeqCst);
     }

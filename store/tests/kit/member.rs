@@ -1,4 +1,4 @@
-//! A member that reports what it has read, and what the others see of it.
+//! A member that reports its position, and what the others see of the report.
 
 use std::{sync::Arc, time::Duration};
 

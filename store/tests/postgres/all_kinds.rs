@@ -1,5 +1,5 @@
-//! Every kind of field in a table of the store's own making, written by other programs and by the
-//! store: the log tells what a read shows.
+//! Every kind of field in a table that the store created, written by other programs and by the
+//! store: the log reports the same values as a read.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ struct Everything {
     moment: Option<TimestampMicros>,
 }
 
-/// Bytes behind a name of one's own.
+/// Bytes in a custom type.
 #[derive(FieldValue, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct BytesOf(Vec<u8>);
 
@@ -108,7 +108,7 @@ async fn the_log_tells_every_kind_as_a_read_shows_it() {
     store.close().await.expect("closed");
 }
 
-/// Hears nothing.
+/// Ignores commits.
 struct Deaf;
 
 impl tidings_store::ChangeSink for Deaf {

@@ -1,4 +1,4 @@
-//! Installing, looking after, and removing the triggers.
+//! Installing, checking and removing the triggers.
 
 use tidings_core::{
     Field, Schema,
@@ -22,7 +22,7 @@ async fn installing_twice_touches_nothing() {
     assert!(status.is_in_place(), "{status}");
 }
 
-/// A schema that knows fewer fields of `numbers`, or one more.
+/// A schema of `numbers` with fewer fields, or with one more.
 pub(crate) fn numbers(fields: &[&str]) -> &'static Schema {
     let schema = Schema::builder("numbers").field(Field::of::<i64>("id").primary_key());
     let schema = fields.iter().fold(schema, |schema, name| {
@@ -54,7 +54,7 @@ async fn the_functions_name_the_union_of_the_fields() {
     assert_eq!(row.0, [1_i64.into(), "one".into(), "more".into()]);
 }
 
-/// On the server that a dump is restored on, the number of a table may be that of any other.
+/// On the server on which a dump is restored, a table may have the number of any other one.
 #[tokio::test]
 async fn a_capture_from_a_dump_goes_on_with_the_table_of_its_name() {
     let database = captured().await;
@@ -101,8 +101,8 @@ async fn what_does_not_fit_is_told_at_once_and_nothing_is_done() {
     assert_eq!(triggers.trim(), "0");
 }
 
-/// CL19, the log's side: each way to take capture away is seen by the next read, and its return
-/// touches the entity.
+/// CL19, the log's side: the next read detects each way to disable capture, and when capture is
+/// back, the entity is touched.
 #[tokio::test]
 async fn capture_that_is_taken_away_is_seen_by_the_next_read() {
     for harm in [
@@ -166,7 +166,7 @@ async fn capture_that_was_off_and_on_again_between_two_reads_is_seen() {
     assert_eq!(look(&mut reader).await.0, [""; 0]);
 }
 
-/// A question whether the log answers is no reader's, and hides nothing from the one that evicts.
+/// A check whether the log answers is not a read, and hides nothing from the evicting reader.
 #[tokio::test]
 async fn capture_that_was_off_is_seen_after_a_question_whether_the_log_answers() {
     let database = captured().await;
@@ -284,7 +284,7 @@ async fn sealed_commits_are_heard_as_they_were_sent() {
 #[tokio::test]
 async fn a_subscribed_table_gets_row_triggers() {
     let database = captured().await;
-    // The server need not be connected to: what counts is that the table is listed as subscribed.
+    // The publisher need not exist: the table only has to be listed as subscribed.
     database.psql(
         "create subscription s connection 'host=127.0.0.1 port=1' publication p with (connect = false); \
          set allow_system_table_mods = on; \

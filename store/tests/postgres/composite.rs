@@ -64,7 +64,7 @@ async fn at_head() -> (Database, Reader) {
     (database, reader)
 }
 
-/// What was done to rows of stocks, in short: `update ann:a:true x -> y`, by the note.
+/// The changes of rows of stocks, in short form: `update ann:a:true x -> y`, by the note.
 async fn changes(reader: &mut Reader) -> Vec<String> {
     let changes = reader.changes(schemas()[1]).await;
     let mut short = Vec::new();
@@ -105,7 +105,7 @@ async fn records_hold_every_part_of_the_key() {
         "create bob:a:true - -> z",
         "update ann:a:true x -> w",
         "update ann:b:true y -> w",
-        // A key that changed is a row that went and one that came.
+        // A changed key is a delete and a create.
         "delete bob:a:true z -> -",
         "create bob:a:false - -> z",
         "delete ann:a:true w -> -",
@@ -118,8 +118,8 @@ async fn records_hold_every_part_of_the_key() {
     assert!(status.is_in_place(), "{status}");
 }
 
-/// Whatever a part holds, the log finds the records of its row: what it writes is what the trigger
-/// wrote.
+/// For any value of a part, the log finds the records of its row, because it writes keys as the
+/// trigger does.
 #[tokio::test]
 async fn the_records_of_a_row_are_found_whatever_its_key_holds() {
     let (database, mut reader) = at_head().await;

@@ -16,8 +16,8 @@ async fn gap(reader: &Reader) -> Option<GapReason> {
     }
 }
 
-/// A backend that is killed makes the server recover: it loses what was committed asynchronously,
-/// and hands the same transaction ids out again.
+/// If a backend is killed, the server recovers: it loses asynchronous commits, and assigns the same
+/// transaction ids again.
 #[tokio::test]
 async fn crash_recovery_is_a_gap_and_the_next_head_is_of_a_later_epoch() {
     let server = Server::start();
@@ -49,7 +49,7 @@ async fn crash_recovery_is_a_gap_and_the_next_head_is_of_a_later_epoch() {
     assert_eq!(later.operations().await, ["create numbers 1"]);
 }
 
-/// The reader keeps its connection all the while.
+/// The reader keeps its connection throughout.
 // CL11
 #[tokio::test]
 async fn a_log_that_was_deleted_and_made_again_is_a_gap_for_a_reader_that_stayed() {
@@ -73,8 +73,8 @@ async fn a_log_that_was_deleted_and_made_again_is_a_gap_for_a_reader_that_stayed
     assert_eq!(later.operations().await, ["create numbers 3"]);
 }
 
-/// A dump brings along the records of the server that it was made on, with ids of transactions that
-/// this server will reach much later, if ever.
+/// A dump contains the records of the server on which it was made, with transaction ids that this
+/// server will reach much later, if ever.
 #[tokio::test]
 async fn a_log_from_a_dump_of_another_server_is_read_from_its_head_on() {
     let database = captured().await;
@@ -117,14 +117,14 @@ async fn the_epoch_outlives_a_lost_connection() {
 
 #[tokio::test]
 async fn a_reader_that_was_away_for_longer_than_the_retention_finds_a_gap() {
-    // Transaction ids are the server's: an open transaction of another test's database would hold
-    // the horizon.
+    // Transaction ids are shared by the whole server: an open transaction in another test's
+    // database would hold back the horizon.
     let server = Server::start();
     let database = captured_on(&server).await;
     let reader = Reader::at_head(&database).await;
     database.psql("insert into numbers select g from generate_series(1, 50) g");
     let mut connection = database.connect().await;
-    // The first notes a snapshot, and the second finds it older than nothing.
+    // The first call stores a snapshot, and for the second it is older than a retention of zero.
     let _ = prune(&mut connection, Duration::from_secs(3_600))
         .await
         .expect("pruned");

@@ -36,7 +36,7 @@ async fn a_killed_writer_never_parts_a_row_from_its_record() {
             .write_all(script.as_bytes())
             .expect("the pipe takes it");
         drop(input);
-        // Killed once it has written as many rows as the round says, wherever it is by then.
+        // Killed once it has written this round's number of rows, wherever it is then.
         let wanted = round % 25 * 4;
         while writer.try_wait().expect("a child").is_none() {
             let written =

@@ -1,4 +1,5 @@
-//! Extremes of every kind, written under hostile settings, are told to the last bit.
+//! The log reports extreme values of every kind exactly, even if they were written under hostile
+//! settings.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ const TABLE: &str = "
         uuid uuid, moment bigint, members text[], json jsonb
     )";
 
-/// What sessions of other programs may have set.
+/// Settings that sessions of other programs may have.
 pub(crate) const HOSTILE: &str = "
     set extra_float_digits = -15; set bytea_output = escape; set timezone = 'Pacific/Chatham';
     set datestyle = 'German, DMY'; set intervalstyle = sql_standard; set search_path = '';
@@ -124,9 +125,9 @@ fn kinds() -> impl Strategy<Value = Kinds> {
         )
 }
 
-/// The row as SQL that `psql` sends under settings of its own.
+/// The row as SQL that `psql` sends under its own settings.
 fn literals(id: i64, row: &Kinds) -> String {
-    // Doubled backslashes in an E string mean the same whatever `standard_conforming_strings` says.
+    // Doubled backslashes in an E string do not depend on `standard_conforming_strings`.
     let quoted = |text: &str| format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
     let or_null = |value: Option<String>| value.unwrap_or_else(|| "null".to_owned());
     let members = row.members.as_ref().map(|members| {
@@ -151,7 +152,7 @@ fn literals(id: i64, row: &Kinds) -> String {
     cast.join(", ")
 }
 
-/// The stored row, read in the binary protocol, which no setting changes.
+/// The stored row, read in the binary protocol, which no setting affects.
 fn selected(row: &PgRow) -> Row {
     let members = row.get::<Option<Vec<String>>, _>(7);
     let json = row.get::<Option<String>, _>(8);
@@ -178,7 +179,7 @@ fn selected(row: &PgRow) -> Row {
     ])
 }
 
-/// Numbers by their bits: `PartialEq` calls both zeros equal.
+/// Numbers by their bits, because `PartialEq` takes both zeros as equal.
 fn bits(row: &Row) -> Vec<String> {
     let text = |value: &Value| match value {
         Value::Number(number) => format!("{:016x}", number.to_bits()),
@@ -197,7 +198,7 @@ async fn extremes_of_every_kind_are_told_as_a_select_shows_them() {
         .map(|_| kinds().new_tree(&mut runner).expect("a row").current())
         .collect();
 
-    // A third each: inserted by psql, updated by psql from something else, inserted in the binary
+    // A third each: inserted by psql, updated by psql from another value, inserted in the binary
     // protocol.
     let mut script = HOSTILE.to_owned();
     let mut connection = database.connect().await;

@@ -6,9 +6,8 @@ use sqlx::{ConnectOptions as _, Row as _};
 
 use crate::support::{Reader, Told, captured, run};
 
-/// Two hundred writers with savepoints, rollbacks and prepared transactions beside one that is
-/// idle:
-/// nothing is lost, given twice, or given that was not committed.
+/// Two hundred writers with savepoints, rollbacks and prepared transactions, and one idle
+/// transaction: no record is lost, returned twice, or returned without a commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn late_commits_are_neither_lost_nor_given_twice() {
     const WRITERS: i64 = 200;
@@ -24,7 +23,7 @@ async fn late_commits_are_neither_lost_nor_given_twice() {
         let mut connection = options.connect().await.expect("the server");
         for number in 0..TRANSACTIONS {
             let id = writer * 1_000 + number * 10;
-            // A cheap number that is no pattern of the two.
+            // A cheap number without a visible pattern.
             let chance = (writer * 31 + number * 17) % 10;
             let name = format!("w{writer}_{number}");
             run(&mut connection, "begin; select pg_current_xact_id()").await;
@@ -77,7 +76,7 @@ async fn late_commits_are_neither_lost_nor_given_twice() {
     assert!(stored.len() > 600, "{} rows", stored.len());
 }
 
-/// Counts the rows that were told.
+/// Counts the reported rows.
 fn note(told: &mut BTreeMap<i64, usize>, all: Vec<Told>) {
     for read in all {
         let Told::Row(_, row) = read else {
@@ -90,7 +89,7 @@ fn note(told: &mut BTreeMap<i64, usize>, all: Vec<Told>) {
     }
 }
 
-/// A page never passes over a transaction that committed behind it.
+/// A page never skips a transaction that committed behind it.
 #[tokio::test]
 async fn a_run_of_pages_ends_at_the_snapshot_that_it_began_with() {
     let database = captured().await;

@@ -9,7 +9,7 @@ use crate::support::{Reader, Told, captured, schemas, text};
 
 const BOB: &str = "00000000-0000-0000-0000-00000000000b";
 
-/// CL13, the reading side: what `psql` writes is told like any other write.
+/// CL13, the reading side: writes of `psql` are reported like any other write.
 #[tokio::test]
 async fn single_rows_copies_cascades_truncations_and_partitions_are_told() {
     let database = captured().await;
@@ -158,7 +158,7 @@ async fn origin_and_silence_are_the_sessions_to_set() {
     assert_eq!(announced, [Silent, Event]);
 }
 
-/// CL18: the inner change is logged first, and the history is right all the same.
+/// CL18: the inner change is logged first, and the history is still right.
 #[tokio::test]
 async fn a_users_row_trigger_that_updates_the_same_row_leaves_a_true_history() {
     let database = captured().await;
@@ -202,7 +202,7 @@ async fn a_row_that_is_too_long_is_told_by_its_keys() {
     let mut reader = Reader::at_head(&database).await;
     database.psql("insert into credentials values (1, 'abcd'), (2, repeat('k', 100))");
     let _ = reader.all().await;
-    // A unique index holds no such value, so the long one is a field that no key is made of.
+    // A unique index cannot hold such a value, so the long field is not part of a key.
     database.psql(&format!(
         "insert into consumers values ('{BOB}', 'bob', repeat('x', 2000000)); \
          update consumers set note = repeat('y', 2000000)"
@@ -284,7 +284,7 @@ async fn children_of_an_updated_parent_are_found() {
     );
 }
 
-/// Rows of which each takes much memory are told a few at a time.
+/// Rows that each take much memory are returned a few at a time.
 #[tokio::test]
 async fn the_records_of_large_rows_are_told_in_parts() {
     let database = captured().await;

@@ -1,4 +1,4 @@
-//! Standbys, and what a promotion ends.
+//! Standbys, and promotions, which end the epoch.
 
 use tidings_core::log::{Gap, GapReason, Log as _, LogError, Members as _, Read};
 use tidings_store::{Error, Store, postgres::log::PgMembers};

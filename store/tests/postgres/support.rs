@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 pub(crate) use crate::reader::{Reader, Told, text};
 
-/// Consumers, their credentials (which cascade and go with a changed consumer), and numbers in
-/// partitions.
+/// Consumers, their credentials (which cascade, and are evicted with a changed consumer), and
+/// numbers in partitions.
 pub(crate) const TABLES: &str = "
     create table consumers (id uuid primary key, username text unique, note text);
     create table credentials (

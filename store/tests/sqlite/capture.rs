@@ -94,7 +94,7 @@ async fn a_dropped_trigger_is_seen_and_so_is_one_that_came_back() {
             "{trigger}: {told:?}"
         );
     }
-    // Another table in the place of the captured one, as ALTER TABLE by hand does it.
+    // Another table in place of the captured one, as after ALTER TABLE by hand.
     database.sqlite3(
         "CREATE TABLE made AS SELECT * FROM consumers; DROP TABLE consumers; ALTER TABLE made RENAME TO consumers;",
     );
@@ -118,7 +118,7 @@ async fn capture_that_was_off_and_on_between_two_reads_is_told() {
     assert!(capture.is_in_place());
 }
 
-/// A question whether the log answers is no reader's, and hides nothing from the one that evicts.
+/// A check whether the log answers is not a read, and hides nothing from the evicting reader.
 #[tokio::test]
 async fn capture_that_was_off_is_told_after_a_question_whether_the_log_answers() {
     let (database, _store, mut reader) = at_head().await;
@@ -135,7 +135,7 @@ async fn capture_that_was_off_is_told_after_a_question_whether_the_log_answers()
     assert_eq!(told, ["create consumers \"1\"", "touched consumers"]);
 }
 
-/// The one that evicts.
+/// The evicting reader.
 fn member() -> MemberId {
     MemberId {
         node: "one".into(),
@@ -144,7 +144,7 @@ fn member() -> MemberId {
     }
 }
 
-/// Reads once; returns the entities that were touched, and the cursor behind.
+/// Reads once. Returns the touched entities, and the cursor after them.
 async fn touched(
     log: &dyn KeptLog,
     from: &Cursor,
@@ -163,8 +163,8 @@ async fn touched(
     (touched.collect(), batch.cursor)
 }
 
-/// Handlers that are behind read the log again, as no member: from where they are, which may be
-/// where the reader that evicts was last. That hides nothing from it.
+/// Handlers that are behind read the log again, not as a member. Their position may be the last one
+/// of the evicting reader; that hides nothing from it.
 #[tokio::test]
 async fn capture_that_was_off_is_told_after_a_read_by_another_reader() {
     let (database, _store, reader) = at_head().await;
@@ -178,7 +178,7 @@ async fn capture_that_was_off_is_told_after_a_read_by_another_reader() {
         "SELECT sql FROM sqlite_schema WHERE name = '{name}';"
     ));
 
-    // Seen while it is off by one, and once it is back by the other alone.
+    // One reader sees it while it is off, and only the other once it is back.
     for (id, other) in [(2, &before), (3, &at), (4, &before)] {
         let unseen = format!("INSERT INTO consumers VALUES ('{id}', NULL, NULL)");
         database.sqlite3(&format!("DROP TRIGGER \"{name}\"; {unseen};"));
@@ -251,7 +251,7 @@ async fn what_cannot_be_captured_is_told_at_once_and_changes_nothing() {
     );
 }
 
-/// A schema that knows some fields of `consumers`, a user's name among them.
+/// A schema of `consumers` with some of its fields, including the user's name.
 pub(crate) fn consumers(fields: &[&str]) -> &'static Schema {
     let schema = Schema::builder("consumers").field(Field::of::<String>("id").primary_key());
     let schema = fields.iter().fold(schema, |schema, name| {

@@ -52,8 +52,8 @@ async fn a_node_whose_clock_is_hours_off_reads_reports_and_prunes_like_any_other
     }
 }
 
-/// The host's clock counts the retention: one that is set back keeps records for longer, and one
-/// that is set forward removes them early, which a reader that is behind is told.
+/// The retention is counted by the host's clock. If the clock is set back, records are kept for
+/// longer. If it is set forward, they are removed early, and a reader that is behind gets a gap.
 // CL14
 #[tokio::test]
 async fn a_clock_that_jumps_makes_no_reader_miss_a_record_unsaid() {

@@ -50,7 +50,7 @@ async fn at_head() -> (Database, Store, Reader) {
     (database, store, reader)
 }
 
-/// What was done to rows of stocks, in short: `update 1:a x -> y`, by the note.
+/// The changes of rows of stocks, in short form: `update 1:a x -> y`, by the note.
 async fn changes(reader: &mut Reader) -> Vec<String> {
     let changes = reader.changes(schemas()[1]).await;
     let mut short = Vec::new();
@@ -94,7 +94,7 @@ async fn records_hold_every_part_of_the_key() {
     assert!(status.is_in_place(), "{status}");
 }
 
-/// Parts that hold what the text of the log's key is made of, or look like another part's end.
+/// Parts that contain characters of the log's key texts, or look like the end of another part.
 #[tokio::test]
 async fn keys_whose_parts_run_together_are_different_rows() {
     let (database, _store, mut reader) = at_head().await;
@@ -109,7 +109,7 @@ async fn keys_whose_parts_run_together_are_different_rows() {
             "INSERT INTO stocks VALUES (1, {text}, NULL, 'x'); UPDATE stocks SET note = 'y' WHERE shelf = {text};"
         ));
     }
-    // Each row has a create and an update of its own, whichever transaction wrote it.
+    // Each row has a create and an update of its own, in whichever transaction.
     let told = changes(&mut reader).await;
     assert_eq!(told.len(), 2 * shelves.len(), "{told:?}");
     let updates = told.iter().filter(|it| it.ends_with("x -> y")).count();
@@ -133,7 +133,7 @@ async fn a_row_that_is_replaced_is_an_update_and_those_in_its_way_are_deletes() 
         let expected = ["delete 2:a z -> -", "update 1:a x -> new"];
         assert_eq!(told, expected, "{settings}");
 
-        // A key that moves onto another row's.
+        // A key that changes to that of another row.
         database.sqlite3(&format!(
             "{settings} UPDATE OR REPLACE stocks SET shelf = 'b' WHERE shelf = 'a';"
         ));
@@ -241,7 +241,7 @@ async fn a_table_whose_rows_the_key_does_not_name_is_not_captured() {
     let expected = "tenant, shelf of stocks do not name one row: they are not unique together";
     assert!(error.contains(expected), "{error}");
 
-    // A part that is unique by itself names one row as well.
+    // A part that is unique alone also identifies one row.
     database.sqlite3("CREATE UNIQUE INDEX shelves ON stocks (shelf);");
     let installed = database.installer().await.install(&schemas()).await;
     let _ = installed.expect("captured");

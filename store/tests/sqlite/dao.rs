@@ -40,7 +40,7 @@ struct Thing {
     owner: Ref<Owner>,
 }
 
-/// Keeps what it hears.
+/// Keeps the change sets that it receives.
 #[derive(Default)]
 struct Heard(Mutex<Vec<ChangeSet>>);
 
@@ -109,7 +109,7 @@ async fn records_of_one_write_have_one_mark_which_the_store_names() {
     let sets = std::mem::take(&mut *heard.0.lock().unwrap());
     let commit = sets.last().unwrap().commit.expect("a name");
     let mark = reader.log.mark(commit).expect("a mark");
-    // Cut by pages, it is covered with its last record.
+    // Split into pages, it is covered once its last record is read.
     reader.limit = 2;
     assert!(!reader.cursor.covers(mark));
     let (first, extent) = reader.page().await;
@@ -127,7 +127,7 @@ async fn records_of_one_write_have_one_mark_which_the_store_names() {
     assert_eq!(group.len(), 1);
     assert_eq!(group[0].operation, Operation::Delete);
 
-    // One that a log has lost, which was put back since.
+    // A commit that the log has lost, because the file was restored.
     let lost = mark.with_id(uuid::Uuid::from_u128(7));
     let group = reader.log.group(lost, "things", &key).await.unwrap();
     assert!(group.is_none(), "it is another commit's");

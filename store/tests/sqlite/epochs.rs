@@ -1,4 +1,4 @@
-//! The identity of the log, what it lost, and what was pruned.
+//! The identity of the log, lost records, and pruned records.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn a_head_is_taken_while_another_program_holds_the_file() {
     let database = Database::captured(TABLES, &schemas()).await;
     let store = database.store(Logging::On).await;
     let mut reader = Reader::over(log_of(&store, schemas())).await;
-    // Nothing says what the last commit ended with, and nothing can be written.
+    // The last record of the last commit is unknown, and nothing can be written.
     database.sqlite3("PRAGMA wal_checkpoint(TRUNCATE);");
     let holder = database.held();
     let head = reader.log.head(None).await.expect("it is only read");
@@ -74,7 +74,7 @@ async fn a_file_that_was_put_back_in_place_has_lost_its_newest_records() {
     let _ = reader.all().await;
     let before = reader.cursor.epoch();
 
-    // Back, and on from there to the same number.
+    // Restored, and continued to the same number.
     database.sqlite3(&format!(
         ".restore {}\nINSERT INTO consumers VALUES ('3', 'cid', NULL);",
         backup.display()
@@ -89,7 +89,7 @@ async fn a_file_that_was_put_back_in_place_has_lost_its_newest_records() {
     );
 }
 
-/// The reader keeps its connection all the while.
+/// The reader keeps its connection throughout.
 // CL11
 #[tokio::test]
 async fn a_log_that_was_deleted_and_made_again_is_a_gap_for_a_reader_that_stayed() {

@@ -10,12 +10,12 @@ use tidings_store::Logging;
 
 use crate::{dao, support::Database};
 
-/// Where this test binary, started once more, is to write without end.
+/// The variable with the file to which a second process of this test binary writes without end.
 const VARIABLE: &str = "TIDINGS_LOG_TEST_WRITES_TO";
 
-/// Rows whose last record is another one, and records of rows that are not there or were not
-/// changed.
-const APART: &str = "
+/// Selects rows that differ from their last record, and records of rows that are missing or were
+/// not changed.
+const DIFFERENCES: &str = "
     SELECT 'owners', o.id FROM owners AS o WHERE o.name IS NOT (
         SELECT s.new_name FROM tidings_log AS l JOIN \"tidings_log:owners\" AS s ON s.id = l.id
         WHERE l.entity = 'owners' AND l.key = o.id ORDER BY l.id DESC LIMIT 1)
@@ -28,7 +28,7 @@ const APART: &str = "
         AND NOT EXISTS (SELECT 1 FROM \"tidings_log:owners\" AS s WHERE s.id = l.id);
 ";
 
-/// Not a test by itself: the process that is killed.
+/// Not a test of its own: the process that is killed.
 #[tokio::test]
 async fn writes_until_killed() {
     let Ok(path) = std::env::var(VARIABLE) else {
@@ -70,7 +70,7 @@ async fn fifty_kills_leave_no_row_without_its_record_and_no_record_without_its_r
     let mut written = 0;
     for _ in 0..50 {
         let mut child = writer(&database);
-        // Somewhere behind a write that was acknowledged: a few hundred steps of the next ones.
+        // At some point after an acknowledged write: within a few hundred steps of the next ones.
         let mut lines = BufReader::new(child.stdout.take().expect("an output")).lines();
         let mut left = 1 + entropy.below(6);
         while left > 0 {
@@ -85,11 +85,11 @@ async fn fifty_kills_leave_no_row_without_its_record_and_no_record_without_its_r
         }
         child.kill().expect("killed");
         child.wait().expect("an end");
-        assert_eq!(database.sqlite3(APART), "", "after {written} writes");
+        assert_eq!(database.sqlite3(DIFFERENCES), "", "after {written} writes");
     }
-    // The look finds what is apart.
+    // The query finds differences.
     database.sqlite3(
         "DROP TRIGGER \"tidings:after_update:owners\"; UPDATE owners SET name = 'x' || id;",
     );
-    assert_ne!(database.sqlite3(APART), "");
+    assert_ne!(database.sqlite3(DIFFERENCES), "");
 }

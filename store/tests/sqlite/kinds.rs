@@ -1,4 +1,5 @@
-//! Extremes of every kind, written under hostile settings, are told to the last bit.
+//! The log reports extreme values of every kind exactly, even if they were written under hostile
+//! settings.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +19,8 @@ use crate::{
     support::{Database, log_of},
 };
 
-/// What programs may have set: what fires, what is checked, and how rows are met.
+/// Settings that programs may have: which triggers fire, what is checked, and the order in which
+/// rows are visited.
 const HOSTILE: [&str; 3] = [
     "PRAGMA recursive_triggers = ON;",
     "PRAGMA recursive_triggers = OFF; PRAGMA foreign_keys = ON; PRAGMA reverse_unordered_selects = ON;",
@@ -148,7 +150,8 @@ fn sql(id: i64, row: &[Value]) -> String {
     let literal = |value: &Value| match value {
         Value::Null => "NULL".to_owned(),
         Value::Boolean(value) => i64::from(*value).to_string(),
-        // The lowest number is no literal but the negative of one that is none.
+        // The lowest integer has no literal: it would be the negative of a number that is too
+        // large.
         Value::Integer(i64::MIN) => "-9223372036854775807 - 1".to_owned(),
         Value::Integer(value) => value.to_string(),
         Value::Number(value) => format!("{value:e}"),
@@ -161,7 +164,7 @@ fn sql(id: i64, row: &[Value]) -> String {
     format!("({id}, {})", values.join(", "))
 }
 
-/// The stored row as it is: what each value is, and its bits.
+/// The stored row: the type of each value, and its bits.
 fn stored(row: &SqliteRow) -> Vec<String> {
     let number: Option<f64> = row.get(3);
     let whole = |index: usize| format!("{:?}", row.get::<Option<i64>, _>(index));
@@ -184,7 +187,7 @@ fn stored(row: &SqliteRow) -> Vec<String> {
     ]
 }
 
-/// The same of a row that was told.
+/// The same for a reported row.
 fn told(row: &Row) -> Vec<String> {
     let whole = |value: &Value| match value {
         Value::Boolean(value) => format!("{:?}", Some(i64::from(*value))),
@@ -238,8 +241,8 @@ async fn extremes_of_every_kind_are_told_as_a_select_shows_them() {
         .map(|_| row().new_tree(&mut runner).expect("a row").current())
         .collect();
 
-    // By the store, by Python and by sqlite3; each inserted, updated from something else, or put in
-    // the place of another.
+    // Written by the store, by Python and by sqlite3; each inserted, updated from another value, or
+    // in place of another row.
     let table = store.table("kinds").expect("attached");
     let (mut scripts, mut shell) = (
         vec![String::new(); HOSTILE.len()],
@@ -251,7 +254,7 @@ async fn extremes_of_every_kind_are_told_as_a_select_shows_them() {
         match id % 3 {
             0 => {
                 let mut values = vec![Value::Integer(id)];
-                // The store takes no empty text; other programs do.
+                // The store refuses empty text; other programs write it.
                 let empty = Value::Text(String::new());
                 let taken = row.iter().filter(|value| **value != empty);
                 values.extend(taken.cloned());

@@ -73,7 +73,7 @@ async fn a_cascade_tells_each_row_and_a_key_that_moves_is_an_update() {
 
 #[tokio::test]
 async fn a_users_trigger_that_writes_the_row_again_leaves_a_true_history() {
-    // SQLite fires the trigger that was made last first: one before ours, and one after it.
+    // SQLite fires the newest trigger first: one fires before ours, and one after it.
     let again = |name: &str, note: &str, event: &str| {
         format!(
             "CREATE TRIGGER {name} AFTER {event} ON consumers WHEN NEW.note IS NOT '{note}' \
@@ -110,7 +110,7 @@ async fn a_users_trigger_that_writes_the_row_again_leaves_a_true_history() {
             let mut reader = Reader::over(log_of(&store, schemas())).await;
             database.sqlite3(first);
 
-            // One event or two: each begins where the one before it ended.
+            // One event or two, each of which begins with the values at the end of the one before.
             let told = changes(&mut reader, 0, 2).await;
             let mut at = if event == "UPDATE" { "a" } else { "-" };
             for change in &told {
@@ -165,7 +165,7 @@ async fn pages_lose_nothing_and_a_row_beyond_a_mebibyte_is_told_by_its_keys() {
 #[tokio::test]
 async fn a_transaction_that_writes_a_row_again_is_one_change() {
     let (database, _store, mut reader) = at_head().await;
-    // In one look: two transactions of one connection, each of which writes a row twice.
+    // In one scan: two transactions of one connection, each of which writes a row twice.
     database.sqlite3(
         "BEGIN; INSERT INTO consumers VALUES ('1', 'a', NULL);\
          UPDATE consumers SET username = 'b'; COMMIT;\
@@ -196,7 +196,7 @@ async fn a_transaction_is_one_change_on_several_pages_and_after_it_was_checkpoin
     );
     let (first, extent) = reader.page().await;
     assert_eq!((first.len(), extent), (2, Extent::More));
-    // What comes next begins the file again.
+    // The next write restarts the file.
     database
         .sqlite3("PRAGMA wal_checkpoint(RESTART); INSERT INTO credentials VALUES (1, 'k', NULL);");
     let rest = reader.all().await;
@@ -220,7 +220,7 @@ async fn the_first_transaction_after_the_file_began_again_is_one_change() {
     let (database, _store, mut reader) = at_head().await;
     database.sqlite3("INSERT INTO consumers VALUES ('1', 'a', NULL);");
     assert_eq!(changes(&mut reader, 0, 1).await, ["create - -> a"]);
-    // As a reader sees it that has read all before the file began again.
+    // As seen by a reader that had read everything before the file was restarted.
     database.sqlite3("PRAGMA wal_checkpoint(RESTART);");
     database.sqlite3(
         "BEGIN; UPDATE consumers SET username = 'b'; UPDATE consumers SET username = 'c'; COMMIT;",
@@ -230,7 +230,7 @@ async fn the_first_transaction_after_the_file_began_again_is_one_change() {
 
 #[tokio::test]
 async fn transactions_that_cannot_be_told_apart_are_told_record_by_record() {
-    // The file began again, with a commit before that this reader has not seen; or was emptied.
+    // The file was restarted after a commit that this reader has not seen; or it was emptied.
     for how in ["RESTART", "TRUNCATE"] {
         let (database, _store, mut reader) = at_head().await;
         database.sqlite3(&format!(
@@ -251,8 +251,8 @@ async fn transactions_that_cannot_be_told_apart_are_told_record_by_record() {
     }
 }
 
-/// A transaction of more frames than are gone through at a time, in small pages. Nothing begins the
-/// file again after it.
+/// A transaction of more frames than one scan reads, in small pages. The file is not restarted
+/// after it.
 const LARGE: &str = "PRAGMA wal_autocheckpoint = 0;\
      BEGIN; INSERT INTO filler VALUES (zeroblob(9000000));\
      INSERT INTO consumers VALUES ('1', 'a', NULL); COMMIT;";
@@ -295,7 +295,7 @@ async fn a_transaction_that_was_told_record_by_record_keeps_its_marks() {
         assert_eq!(marks(&reader.all().await), marks(&first));
     }
 
-    // What handlers are told is what the marks say.
+    // Handlers run for the changes that the marks group.
     let Told::Row(mark, row) = &first[1] else {
         panic!("{first:?}");
     };

@@ -14,8 +14,8 @@ async fn a_row_that_is_replaced_under_its_own_key_is_an_update() {
             "{settings} INSERT INTO consumers VALUES ('1', 'ann', 'a');\
              REPLACE INTO consumers VALUES ('1', 'ann', 'b');"
         ));
-        // Or SQLite fires the delete triggers too: the row is deleted and made again in one
-        // transaction.
+        // Otherwise SQLite fires the delete triggers too: the row is deleted and created again in
+        // one transaction.
         let told = changes(&mut reader, 0, 2).await;
         assert_eq!(told, ["create - -> a", "update a -> b"], "{settings}");
     }
@@ -129,7 +129,7 @@ async fn a_default_that_takes_the_place_of_an_absent_value_replaces_too() {
     );
 }
 
-/// SQLite takes a bare or double-quoted default for text, and in a trigger for a column.
+/// SQLite reads a bare or double-quoted default as text, but in a trigger as a column.
 #[tokio::test]
 async fn defaults_and_partial_indexes_are_repeated_as_they_are_meant() {
     let tables = "
@@ -161,7 +161,7 @@ async fn defaults_and_partial_indexes_are_repeated_as_they_are_meant() {
         ]
     );
 
-    // Every term of the trigger's condition finds its rows by an index.
+    // Every term of the trigger's condition uses an index.
     let plan = database.sqlite3(
         "EXPLAIN QUERY PLAN SELECT 1 FROM consumers AS t \
          WHERE (t.note = 'a' COLLATE \"BINARY\" AND (gone = 'no'));",

@@ -18,7 +18,7 @@ use tidings_store::{KeptLog, LogNeeds, Logging, Store, sqlite::log::Installer};
 
 pub(crate) use crate::reader::{Change, Reader, text};
 
-/// Consumers, and their credentials, which cascade and go with a changed consumer.
+/// Consumers, and their credentials, which cascade, and are evicted with a changed consumer.
 pub(crate) const TABLES: &str = "
     CREATE TABLE consumers (id TEXT PRIMARY KEY, username TEXT UNIQUE, note TEXT);
     CREATE TABLE credentials (
@@ -58,12 +58,12 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Makes a file, by `sqlite3`.
+    /// Creates a file with `sqlite3`.
     pub(crate) fn with(tables: &str) -> Self {
         Self::in_pages_of(4_096, tables)
     }
 
-    /// Makes a file with pages of a size.
+    /// Creates a file with pages of a given size.
     pub(crate) fn in_pages_of(size: usize, tables: &str) -> Self {
         let database = Self {
             directory: tempfile::tempdir().expect("a directory"),
@@ -100,13 +100,13 @@ impl Database {
         store.expect("a store")
     }
 
-    /// Runs a script in Debian's `sqlite3`; what it says.
+    /// Runs a script in Debian's `sqlite3`. Returns its output.
     pub(crate) fn sqlite3(&self, script: &str) -> String {
         let script = format!(".bail on\n.timeout 5000\n{script}");
         run(Command::new("sqlite3").arg(self.path()), &script)
     }
 
-    /// Has another program hold the file for writing, until what is returned is dropped.
+    /// Starts another program that holds the file for writing until the returned value is dropped.
     pub(crate) fn held(&self) -> Holder {
         let mut child = Command::new("sqlite3")
             .args(["-cmd", ".timeout 5000"])
@@ -206,7 +206,7 @@ pub(crate) async fn at_head() -> (Database, Store, Reader) {
     (database, store, reader)
 }
 
-/// What was done to the rows of an entity, in short: `update a -> b`, by a field.
+/// The changes of the rows of an entity, in short form: `update a -> b`, by a field.
 pub(crate) async fn changes(reader: &mut Reader, entity: usize, field: usize) -> Vec<String> {
     let changes = reader.changes(schemas()[entity]).await;
     let short = |change: &Change| {

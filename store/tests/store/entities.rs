@@ -55,7 +55,7 @@ pub(crate) struct Acl {
     pub(crate) consumer: Ref<Consumer>,
 }
 
-/// A row that hangs on an [`Acl`].
+/// A row that depends on an [`Acl`].
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(name = "grants")]
 pub(crate) struct Grant {
@@ -65,7 +65,7 @@ pub(crate) struct Grant {
     pub(crate) acl: Ref<Acl>,
 }
 
-/// Refers to a consumer that must therefore stay.
+/// Refers to a consumer, which then cannot be deleted.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(name = "invoices")]
 pub(crate) struct Invoice {
@@ -75,7 +75,7 @@ pub(crate) struct Invoice {
     pub(crate) consumer: Ref<Consumer>,
 }
 
-/// Refers to a consumer, or to none any more.
+/// Refers to a consumer, or has lost its reference.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(name = "notes")]
 pub(crate) struct Note {

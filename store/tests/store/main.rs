@@ -1,6 +1,6 @@
-//! What the store promises, through its public face.
+//! The promises of the store, through its public API.
 //!
-//! One suite runs on each engine: the files that say nothing of an engine are modules of both, and
+//! One suite runs on each engine: files that are not specific to an engine are modules of both, and
 //! take their databases from the `database` beside them.
 
 #![expect(clippy::duplicate_mod, reason = "one suite, on each engine")]
@@ -8,7 +8,7 @@
 mod entities;
 
 mod sqlite {
-    //! The suite on SQLite, and what is said of SQLite alone.
+    //! The suite on SQLite, and the tests for SQLite alone.
 
     mod database;
     #[path = "../support.rs"]
@@ -58,7 +58,7 @@ mod sqlite {
 }
 
 mod postgres {
-    //! The suite on PostgreSQL, and what is said of PostgreSQL alone.
+    //! The suite on PostgreSQL, and the tests for PostgreSQL alone.
 
     mod database;
     #[path = "../support.rs"]

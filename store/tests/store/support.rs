@@ -1,4 +1,4 @@
-//! A store with a sink that writes down what it hears.
+//! A store with a sink that records what it receives.
 
 use std::sync::{
     Arc, Mutex, MutexGuard,
@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 pub(crate) use super::database::{Place, place, places, stored_place};
 use crate::entities::{Acl, Consumer, Credential, Grant, Invoice, Note};
 
-/// Writes down what it hears.
+/// Records what it receives.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     committed: Mutex<Vec<ChangeSet>>,
@@ -27,12 +27,12 @@ impl Recorder {
         self.committed.lock().unwrap()
     }
 
-    /// What was heard since the last call.
+    /// The change sets that were received since the last call.
     pub(crate) fn take(&self) -> Vec<ChangeSet> {
         std::mem::take(&mut self.committed())
     }
 
-    /// The only change set heard since the last call.
+    /// The only change set that was received since the last call.
     pub(crate) fn take_one(&self) -> ChangeSet {
         let mut heard = self.take();
         assert_eq!(heard.len(), 1, "{heard:#?}");
@@ -59,7 +59,7 @@ impl ChangeSink for Recorder {
 /// A store with the tests' entities.
 #[derive(Debug)]
 pub(crate) struct Fixture {
-    /// Where its database is, if it has one of its own.
+    /// The place of its database, if it has one of its own.
     _place: Option<Place>,
     pub(crate) store: Store,
     pub(crate) sink: Arc<Recorder>,
@@ -127,7 +127,7 @@ pub(crate) fn schemas() -> Vec<&'static Schema> {
     ]
 }
 
-/// What a change says, in short: `create consumers`.
+/// A change in short form: `create consumers`.
 pub(crate) fn in_short(change: &RowChange) -> String {
     format!("{} {}", change.operation, change.schema.name())
 }

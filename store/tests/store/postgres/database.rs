@@ -6,10 +6,10 @@ use tidings_core::{Schema, clock::SystemClock, spawn::CurrentRuntime};
 use tidings_store::LogNeeds;
 use tidings_testkit::{Database, Server};
 
-/// How many cases the random tests run; each makes a database.
+/// How many cases the random tests run; each creates a database.
 pub(crate) const CASES: u32 = 12;
 
-/// Where a test's database is.
+/// The place of a test's database.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) url: String,
@@ -22,7 +22,7 @@ impl Place {
         self.database.psql(sql);
     }
 
-    /// Makes credentials of a consumer.
+    /// Inserts credentials of a consumer.
     pub(crate) async fn credentials(&self, count: usize, consumer: &str) {
         self.database.psql(&format!(
             "INSERT INTO keyauth_credentials (id, created_at, consumer, key) \
@@ -31,7 +31,7 @@ impl Place {
         ));
     }
 
-    /// Makes groups of a consumer.
+    /// Inserts groups of a consumer.
     pub(crate) async fn acls(&self, count: usize, consumer: &str) {
         self.database.psql(&format!(
             "INSERT INTO acls (id, \"group\", consumer) \
@@ -40,19 +40,19 @@ impl Place {
         ));
     }
 
-    /// What the log says.
+    /// The records of the log.
     pub(crate) async fn expect_deletes(&self, count: i64) {
         let deletes = "SELECT count(*) FROM tidings.log WHERE kind = 'd'";
         assert_eq!(self.database.psql(deletes).trim(), count.to_string());
     }
 }
 
-/// Makes a database for this test, which other connections reach.
+/// Creates a database for this test that other connections can reach.
 pub(crate) async fn stored_place() -> Place {
     place().await
 }
 
-/// Makes a database for this test.
+/// Creates a database for this test.
 pub(crate) async fn place() -> Place {
     let database = Server::shared().database().await;
     Place {
@@ -66,7 +66,7 @@ pub(crate) async fn places() -> Vec<Place> {
     vec![place().await]
 }
 
-/// What a log needs.
+/// The settings of a log.
 pub(crate) fn needs(schemas: Vec<&'static Schema>) -> LogNeeds {
     LogNeeds {
         node: "one".into(),

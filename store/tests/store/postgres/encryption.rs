@@ -45,7 +45,7 @@ async fn links_are_encrypted_and_the_server_is_proven_where_that_is_demanded() {
         fixture.store.close().await.unwrap();
     }
 
-    // Another authority; and a name that the certificate is not for.
+    // Another authority; and a name for which the certificate is not valid.
     for url in [
         at("localhost", &format!("verify-full{stranger}")),
         at("127.0.0.1", &format!("verify-ca{stranger}")),

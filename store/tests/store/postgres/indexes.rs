@@ -1,4 +1,5 @@
-//! Indexes that have the name of ours: what a start leaves, and what a migration makes again.
+//! Indexes with names of ours: which ones a start leaves alone, and which ones a migration
+//! recreates.
 
 use tidings_core::{Field, Schema};
 use tidings_store::{Error, Migrations, Store};
@@ -33,7 +34,7 @@ fn number_of(place: &Place, index: &str) -> String {
     place.database.psql(&number)
 }
 
-/// Dropping one stops all reads until another is made.
+/// Dropping one blocks all reads until another is created.
 #[tokio::test]
 async fn a_start_leaves_an_invalid_index_and_refuses_if_nothing_else_is_unique() {
     let place = place().await;
@@ -106,7 +107,7 @@ async fn an_index_that_is_being_made_is_left_alone() {
     start(&place, &[unique()]).await.unwrap();
 }
 
-/// As one that an administrator makes.
+/// Like one that an administrator creates.
 #[tokio::test]
 async fn an_index_that_another_role_is_making_is_left_alone() {
     let place = place().await;
@@ -220,7 +221,7 @@ async fn an_index_of_another_kind_is_made_again_and_that_of_a_constraint_is_told
     }
 }
 
-/// An index with a name of ours that an owner has made a constraint of.
+/// An index with a name of ours that the owner has made a constraint.
 #[tokio::test]
 async fn a_constraint_that_no_field_asks_for_any_more_is_left_by_a_start_and_told_by_a_migration() {
     let place = place().await;

@@ -1,4 +1,4 @@
-//! Migrations on PostgreSQL: triggers of the log, and members of a cluster that live.
+//! Migrations on PostgreSQL: triggers of the log, and living members of a cluster.
 
 use std::{
     sync::{Arc, Mutex},
@@ -60,7 +60,7 @@ async fn triggers_of_the_log_follow_the_table_and_a_field_leaves_once_no_member_
     let row = |id: i64| Row(vec![id.into(), "w".into(), id.into()]);
     table.insert(row(1), WriteOptions::default()).await.unwrap();
 
-    // Kept while the member lives, and its writes are recorded as before.
+    // The field is kept while the member lives, whose writes are recorded as before.
     let kept = || {
         Migrations::of(&place.url)
             .schema(second)
@@ -141,8 +141,8 @@ async fn narrow_columns_are_widened_and_views_of_others_are_named_when_they_are_
     assert!(left.is_empty(), "{left}");
 }
 
-/// The apply waits for a table that another session reads in an open transaction, and those that
-/// come after it do not.
+/// The migration waits for a table that another session reads in an open transaction; later
+/// sessions do not wait.
 #[tokio::test]
 async fn readers_of_a_table_go_on_while_a_migration_waits_for_it() {
     let place = place().await;
@@ -222,7 +222,7 @@ fn swap_reference(place: &Place, to: &str) {
     ));
 }
 
-/// What a failed `CREATE UNIQUE INDEX CONCURRENTLY` leaves is no rule.
+/// The index that a failed `CREATE UNIQUE INDEX CONCURRENTLY` leaves is not a constraint.
 #[tokio::test]
 async fn an_invalid_index_is_made_again() {
     let place = place().await;
@@ -267,8 +267,8 @@ async fn a_reference_to_a_table_in_another_schema_is_made_again() {
     assert!(left.is_empty(), "{left}");
 }
 
-/// A node starts on such a reference, and says so; a migration checks it, once no row is in the
-/// way.
+/// A node starts with such a reference, and logs a warning; a migration checks it once no row is in
+/// the way.
 #[tokio::test]
 async fn a_reference_that_was_never_checked_is_checked_by_a_migration_and_stops_no_start() {
     let place = place().await;
@@ -294,7 +294,7 @@ async fn a_reference_that_was_never_checked_is_checked_by_a_migration_and_stops_
     assert!(warned.contains("words.parent"), "{warned}");
     fixture.store.close().await.unwrap();
 
-    // A row in its way is in the way of nothing else.
+    // A row that is in the way of the check holds up nothing else.
     place
         .database
         .psql("DROP INDEX \"foreign:words(parent,id)\"");
@@ -309,7 +309,7 @@ async fn a_reference_that_was_never_checked_is_checked_by_a_migration_and_stops_
     let warned = warnings.0.lock().unwrap().join("\n");
     assert!(warned.contains("1 row"), "{warned}");
 
-    // Nodes go on while it is checked.
+    // Nodes keep running while it is checked.
     let store = Store::open(&place.url).await.unwrap();
     let fixture = Fixture::attach(store, &referring()).await.unwrap();
     place.database.psql("INSERT INTO parents VALUES (7)");
@@ -320,8 +320,8 @@ async fn a_reference_that_was_never_checked_is_checked_by_a_migration_and_stops_
     assert!(left.is_empty(), "{left}");
 }
 
-/// Constraints, indexes and statistics of others on a column that goes, which PostgreSQL drops
-/// without a word; ours go as they always did.
+/// Foreign constraints, indexes and statistics on a dropped column, which PostgreSQL drops
+/// silently; ours are dropped as always.
 #[tokio::test]
 async fn what_others_have_on_a_column_goes_with_permission_alone() {
     let place = place().await;
@@ -392,8 +392,8 @@ async fn what_others_have_on_a_column_of_a_partition_is_a_loss_too() {
     assert_eq!((losses.len(), lost.as_str()), (1, both));
 }
 
-/// A start changes a table that another session reads in an open transaction: it waits, those that
-/// come after it do not, and its wait has an end.
+/// A start changes a table that another session reads in an open transaction: it waits, up to a
+/// limit, and later sessions do not wait.
 #[tokio::test]
 async fn readers_of_a_table_go_on_while_a_start_waits_for_it() {
     let place = place().await;
@@ -419,7 +419,7 @@ async fn readers_of_a_table_go_on_while_a_start_waits_for_it() {
         .await
         .unwrap();
 
-    // A column is added; then a trigger is put in place, which waits for writers alone.
+    // A column is added; then a trigger is put in place, which only waits for writers.
     let reading = "SELECT count(*) FROM words";
     let writing = "UPDATE words SET word = 'b'";
     let trigger = "DROP TRIGGER tidings_update ON words";
@@ -445,7 +445,7 @@ async fn readers_of_a_table_go_on_while_a_start_waits_for_it() {
     start(second, 5_000).await.unwrap();
 }
 
-/// A subscriber of tracing that keeps the warnings.
+/// A tracing subscriber that keeps the warnings.
 #[derive(Clone, Default)]
 pub(super) struct Warnings(pub(super) Arc<Mutex<Vec<String>>>);
 

@@ -21,14 +21,14 @@ async fn a_second_node_on_a_database_is_refused_until_the_first_lets_go() {
     drop(store);
     let store = Store::open(&place.url).await.unwrap();
 
-    // Another database of the same server is not held.
+    // The lock does not affect another database of the same server.
     let other = self::place().await;
     let other = Store::open(&other.url).await.unwrap();
     other.close().await.unwrap();
     store.close().await.unwrap();
 }
 
-/// A node whose lock was lost does not write beside the one that has it now.
+/// A node that lost its lock does not write while another node has it.
 #[tokio::test]
 async fn a_node_that_lost_the_lock_to_another_is_refused_its_writes() {
     let place = place().await;
@@ -76,7 +76,7 @@ async fn databases_that_do_not_fit_are_refused_by_reason() {
 
     let error = Store::open(&format!("{url}_nowhere")).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
-    // Nothing of the line in the server's own source.
+    // No line of the server's own source.
     let said = tidings_core::Chain(&error).to_string();
     let names_it = said.ends_with("_nowhere\" does not exist (code 3D000)");
     assert!(names_it, "{said}");
@@ -110,7 +110,7 @@ async fn a_server_that_is_not_there_is_unreachable_and_no_secret_is_told() {
     }
 }
 
-/// A link that must be encrypted is not made without.
+/// If encryption is required, no plain connection is made.
 #[tokio::test]
 async fn a_server_without_tls_is_refused_where_tls_is_demanded() {
     let place = place().await;
@@ -138,7 +138,8 @@ async fn settings_out_of_range_are_refused_by_name() {
     }
 }
 
-/// A pooler hands each transaction another session: no statement may be kept in one, and no lock.
+/// A pooler gives each transaction another session, so neither statements nor locks may be kept in
+/// one.
 #[tokio::test]
 async fn behind_a_transaction_pooler_no_statement_is_kept_in_a_session() {
     let place = place().await;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::entities::{Consumer, consumer};
 
-/// Short, because the tests wait for it.
+/// Short, because the tests wait for it to pass.
 const LIMIT: Duration = Duration::from_millis(400);
 
 /// A store whose link to the database can fail.
@@ -75,7 +75,7 @@ async fn connections_that_the_server_ended_are_replaced_unnoticed() {
     assert_eq!(fixture.sink.take_in_doubt(), []);
 }
 
-/// The server's processes for the store's connections, but for the one that holds its lock.
+/// The server's processes for the store's connections, except the one that holds its lock.
 fn sessions(place: &Place) -> Vec<String> {
     let sessions = place.database.psql(
         "SELECT pid FROM pg_stat_activity a \
@@ -85,7 +85,7 @@ fn sessions(place: &Place) -> Vec<String> {
     sessions.lines().map(str::to_owned).collect()
 }
 
-/// After a gap they may lead to a server that is none any more.
+/// After a gap they may lead to a server that is no longer the primary.
 #[tokio::test]
 async fn connections_from_before_a_log_retires_them_are_closed_and_lent_to_no_one() {
     let place = place().await;
@@ -136,7 +136,7 @@ async fn a_commit_that_never_arrived_changed_nothing() {
     consumers.insert(consumer("bob")).await.unwrap();
 }
 
-/// A constraint that is checked at the commit: the server says that nothing was changed.
+/// A constraint that is checked at the commit: the server reports that nothing was changed.
 #[tokio::test]
 async fn a_commit_that_the_database_refuses_changed_nothing_and_is_not_in_doubt() {
     let place = place().await;
@@ -182,7 +182,7 @@ async fn a_commit_that_cannot_be_asked_for_is_in_doubt_and_evicts() {
     assert_eq!(fixture.sink.take().len(), 1);
 }
 
-/// A crash of the server hands transaction ids out again, so an id from before it proves nothing.
+/// After a crash, the server assigns transaction ids again, so an older id proves nothing.
 #[tokio::test]
 async fn a_commit_before_a_crash_of_the_server_is_in_doubt() {
     let server = Server::start();
@@ -212,8 +212,8 @@ async fn other_sees_no_one(other: &mut PgConnection) -> bool {
     rows.fetch_all(other).await.unwrap().is_empty()
 }
 
-/// Kills the connection's own process, for which the server throws all sessions out and recovers;
-/// returns once it takes connections again.
+/// Kills the connection's server process, after which the server ends all sessions and recovers.
+/// Returns once it accepts connections again.
 async fn crash(database: &Database, mut victim: PgConnection) {
     let row = sqlx::raw_sql("SELECT pg_backend_pid()");
     let row = row.fetch_one(&mut victim).await.unwrap();
@@ -226,7 +226,7 @@ async fn crash(database: &Database, mut victim: PgConnection) {
     while database.options().connect().await.is_err() {}
 }
 
-/// A row that another program holds is waited for, and not longer than the limit.
+/// A write waits for a row that another program holds, but not longer than the limit.
 #[tokio::test]
 async fn a_row_that_is_held_makes_the_database_busy() {
     let (place, _proxy, fixture) = linked().await;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::entities::{Consumer, Invoice, consumer};
 
-/// How many sessions the pooler has for all that the store does at once, and how many do so.
+/// How many sessions the pooler has for all calls of the store, and how many calls run at once.
 const SESSIONS: usize = 2;
 const WRITERS: usize = 6;
 const ROUNDS: usize = 15;
@@ -38,7 +38,7 @@ async fn write(consumers: Dao<Consumer>, invoices: Dao<Invoice>, writer: usize) 
     }
 }
 
-/// Reads on; returns how many rows were told.
+/// Continues to read. Returns the number of reported rows.
 async fn read(log: &dyn KeptLog, cursor: &mut Cursor) -> usize {
     let mut rows = 0;
     loop {
@@ -60,7 +60,7 @@ async fn through_a_pooler_each_read_gets_its_own_rows_and_the_log_tells_every_wr
     let bouncer = Bouncer::before(Server::shared(), SESSIONS);
     let url = bouncer.url(&place.database);
 
-    // Twice: the second store meets sessions that the first has used.
+    // Twice, so that the second store gets sessions that the first has used.
     for store in 0..2 {
         let options = Store::options(&url).pooler(Pooler::Transaction);
         let opened = options.connections(8).open().await.unwrap();
@@ -94,14 +94,14 @@ async fn through_a_pooler_each_read_gets_its_own_rows_and_the_log_tells_every_wr
     }
 }
 
-/// Connects as another client of the pooler, which takes no such parameter.
+/// Connects as another client of the pooler, without the parameter that the pooler refuses.
 async fn client(url: &str) -> PgConnection {
     let options: PgConnectOptions = url.parse().unwrap();
     options.extra_float_digits(None).connect().await.unwrap()
 }
 
-/// Another client has a statement by the name that the driver gives its first, in the session that
-/// wake-ups are sent through.
+/// In the session that sends wake-ups, another client has a statement with the name that the driver
+/// uses for its first one.
 #[tokio::test]
 async fn a_wake_up_through_a_pooler_runs_no_statement_of_another_client() {
     let place = place().await;
@@ -129,7 +129,7 @@ async fn a_wake_up_through_a_pooler_runs_no_statement_of_another_client() {
     fixture.store.close().await.unwrap();
 }
 
-/// The only session is free for another client between two tries at a table that is held.
+/// Between two attempts to lock a table, the only session is free for another client.
 #[tokio::test]
 async fn a_try_that_is_undone_leaves_no_statement_in_a_session_of_a_pooler() {
     let place = place().await;
@@ -142,8 +142,8 @@ async fn a_try_that_is_undone_leaves_no_statement_in_a_session_of_a_pooler() {
     let mut holder = place.database.connect().await;
     let mut other = client(&url).await;
 
-    // Statements with names are run before the one that waits: those that look at the triggers,
-    // and the one that writes a step down.
+    // Named statements run before the one that waits: those that check the triggers, and the one
+    // that records a step.
     let trigger = "DROP TRIGGER tidings_update ON consumers";
     let column = "ALTER TABLE consumers DROP COLUMN tags";
     let writes = "BEGIN; UPDATE consumers SET username = 'b'";

@@ -1,4 +1,4 @@
-//! References of a column that are several, or are listed several times.
+//! Columns with several references, or with one that is listed several times.
 
 use tidings_store::{Migrations, Store};
 
@@ -7,7 +7,7 @@ use super::{
     support::{Fixture, place},
 };
 
-/// The server lists such a reference once more for each partition.
+/// The server lists such a reference again for each partition.
 #[tokio::test]
 async fn a_reference_to_a_table_with_partitions_is_there_at_the_second_start() {
     let place = place().await;
@@ -27,7 +27,7 @@ async fn a_reference_to_a_table_with_partitions_is_there_at_the_second_start() {
     assert!(left.is_empty(), "{left}");
 }
 
-/// Neither hides the other, whichever the server names first.
+/// Neither hides the other, in whichever order the server lists them.
 #[tokio::test]
 async fn each_reference_of_a_column_is_seen() {
     for name in ["a", "z"] {

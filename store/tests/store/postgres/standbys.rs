@@ -1,4 +1,4 @@
-//! A name that leads to a standby, and to a primary again.
+//! A name that leads to a standby, and then to a primary again.
 
 use tidings_store::{Error, Store};
 use tidings_testkit::{Link, Proxy, Server};

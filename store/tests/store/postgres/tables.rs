@@ -1,4 +1,4 @@
-//! Tables that are there already, and those that are made.
+//! Existing tables, and created ones.
 
 use std::collections::BTreeSet;
 
@@ -129,7 +129,8 @@ async fn a_reference_that_acts_by_itself_is_refused() {
     );
 }
 
-/// What is missing is added: optional columns, references, indexes; a second start changes nothing.
+/// A start adds what is missing: optional columns, references, indexes. A second start changes
+/// nothing.
 #[tokio::test]
 async fn columns_references_and_indexes_are_added_to_tables_that_are_there() {
     let place = place().await;
@@ -172,7 +173,7 @@ async fn columns_references_and_indexes_are_added_to_tables_that_are_there() {
     assert_eq!(credentials.page(Default::default()).await.unwrap().data, []);
 }
 
-/// Names that PostgreSQL would cut off are told apart all the same.
+/// Names that PostgreSQL would cut off still differ.
 #[tokio::test]
 async fn long_names_have_their_own_indexes() {
     let field = |end: char| Field::of::<Option<String>>(&format!("{}{end}", "f".repeat(50)));

@@ -12,8 +12,8 @@ use super::{
     support::{Fixture, place},
 };
 
-/// A start and a migration wait for another's turn for longer than for a table, and at last for a
-/// table for longer than briefly: where readers overlap a brief wait never has it.
+/// A start and a migration wait longer for their turn than for a table. The last wait for a table
+/// is longer than the brief ones, which never succeed if readers overlap.
 #[tokio::test]
 async fn the_last_try_at_a_table_waits_for_longer_and_turns_of_others_are_not_counted() {
     let place = place().await;
@@ -79,7 +79,7 @@ async fn the_last_try_at_a_table_waits_for_longer_and_turns_of_others_are_not_co
     }
 }
 
-/// Returns once a question finds some.
+/// Returns once a query finds rows.
 async fn until_some(connection: &mut PgConnection, sql: &str) {
     loop {
         let asking = sqlx::query(AssertSqlSafe(sql.to_owned())).persistent(false);

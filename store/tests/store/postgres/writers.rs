@@ -34,8 +34,7 @@ async fn upserts_of_one_new_row_make_it_once() {
     }
 }
 
-/// Each child has its create and its delete, whichever came first, and none is left without its
-/// parent.
+/// Each child has a create and a delete, in either order, and no child is left without its parent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_delete_takes_along_what_is_inserted_beside_it() {
     let fixture = Fixture::new().await;
@@ -67,7 +66,7 @@ async fn a_delete_takes_along_what_is_inserted_beside_it() {
     }
 }
 
-/// Writers that hold rows in opposite orders stop each other, and go on by themselves.
+/// Writers that lock rows in opposite orders deadlock, and then continue by themselves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn deletes_that_stop_each_other_are_done_again() {
     let fixture = Fixture::new().await;
@@ -92,7 +91,7 @@ async fn deletes_that_stop_each_other_are_done_again() {
 
 /// Waits until this many sessions of a database wait for a lock.
 async fn until_rows_are_waited_for(place: &Place, sessions: i64) {
-    // Not in a transaction, which would see the sessions as they were when it first looked.
+    // Not in a transaction, which would always see the sessions of its first query.
     let mut watcher = place.database.connect().await;
     let waiting = "SELECT count(*) FROM pg_stat_activity \
          WHERE wait_event_type = 'Lock' AND datname = current_database()";
@@ -105,7 +104,7 @@ async fn until_rows_are_waited_for(place: &Place, sessions: i64) {
     panic!("fewer than {sessions} sessions wait for a lock");
 }
 
-/// Writes that wait for a row leave a connection to reads.
+/// Writes that wait for a row leave connections for reads.
 #[tokio::test]
 async fn reads_do_not_wait_for_writes_that_wait_for_a_row() {
     let place = place().await;
@@ -132,7 +131,7 @@ async fn reads_do_not_wait_for_writes_that_wait_for_a_row() {
     }
 }
 
-/// What is heard of one row is a chain: each predecessor is the row that was heard of before.
+/// The changes of one row form a chain: each predecessor is the row of the change before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writers_in_transactions_of_many_rows_are_heard_in_the_order_of_each_row() {
     let fixture = Fixture::new().await;

@@ -6,7 +6,7 @@ use tidings_store::Error;
 use super::support::Fixture;
 use crate::entities::{Consumer, consumer};
 
-/// Has the database refuse the commit of rows with the username `poison`.
+/// Makes the database refuse the commit of rows with the username `poison`.
 async fn poison(path: &std::path::Path) {
     let options = SqliteConnectOptions::new().filename(path);
     let mut connection = options.connect().await.unwrap();

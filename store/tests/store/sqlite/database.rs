@@ -6,7 +6,7 @@ use tempfile::TempDir;
 /// How many cases the random tests run.
 pub(crate) const CASES: u32 = 96;
 
-/// Where a test's database is.
+/// The place of a test's database.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) url: String,
@@ -27,7 +27,7 @@ impl Place {
         connection.close().await.unwrap();
     }
 
-    /// Makes credentials of a consumer.
+    /// Inserts credentials of a consumer.
     pub(crate) async fn credentials(&self, count: usize, consumer: &str) {
         let sql = format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
@@ -37,7 +37,7 @@ impl Place {
         self.run(&sql).await;
     }
 
-    /// Makes groups of a consumer.
+    /// Inserts groups of a consumer.
     pub(crate) async fn acls(&self, count: usize, consumer: &str) {
         let sql = format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
@@ -47,11 +47,11 @@ impl Place {
         self.run(&sql).await;
     }
 
-    /// What the log says; this engine has none.
+    /// The records of the log; this engine has none.
     pub(crate) async fn expect_deletes(&self, _: i64) {}
 }
 
-/// Makes a database for this test, in memory.
+/// Creates an in-memory database for this test.
 pub(crate) async fn place() -> Place {
     Place {
         url: "sqlite::memory:".to_owned(),
@@ -59,7 +59,7 @@ pub(crate) async fn place() -> Place {
     }
 }
 
-/// Makes a database for this test, which other connections reach.
+/// Creates a database for this test that other connections can reach.
 pub(crate) async fn stored_place() -> Place {
     let directory = tempfile::tempdir().unwrap();
     Place {

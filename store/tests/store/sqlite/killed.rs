@@ -10,10 +10,10 @@ use tidings_store::{Error, Store};
 use super::support::Fixture;
 use crate::entities::{Consumer, consumer};
 
-/// Where this test binary, started once more, is to write without end.
+/// The variable with the file to which a second process of this test binary writes without end.
 const VARIABLE: &str = "TIDINGS_STORE_TEST_WRITES_TO";
 
-/// Not a test by itself: the process that is killed.
+/// Not a test of its own: the process that is killed.
 #[tokio::test]
 async fn writes_until_killed() {
     let Ok(url) = std::env::var(VARIABLE) else {

@@ -1,4 +1,4 @@
-//! A file that another program holds, and writes in line behind it.
+//! A file that another program holds, and writes that wait for it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,8 +10,8 @@ use tidings_store::{Attachment, Error, Store};
 use super::support::Recorder;
 use crate::entities::{Consumer, consumer};
 
-/// P8, P7: one deadline for the turn and for the file, and the same error for all that were too
-/// late.
+/// P8, P7: one deadline for both the turn and the file, and the same error for all writes that miss
+/// it.
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_behind_a_locked_file_are_told_busy_each_in_time() {
     let directory = tempfile::tempdir().unwrap();
@@ -59,7 +59,7 @@ async fn writes_behind_a_locked_file_are_told_busy_each_in_time() {
     }
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
 
-    // What the last of them was beginning may hold the writer a little longer.
+    // The last of them, which was about to begin, may hold the writer a little longer.
     let written = async {
         loop {
             match consumers.insert(consumer("bob")).await {

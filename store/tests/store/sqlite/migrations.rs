@@ -1,4 +1,4 @@
-//! Migrations on SQLite: tables that are made again, and what is beside them.
+//! Migrations on SQLite: rebuilt tables, and what belongs to them.
 
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use tidings_core::{Field, Foreign, OnDelete, Row, Schema, SchemaBuilder, Value};
@@ -102,7 +102,7 @@ async fn to_plan_makes_no_file() {
     assert!(!std::path::Path::new(path).exists());
 }
 
-/// Writes are recorded before and after, with the columns that are there.
+/// Writes are recorded before and after, with the columns that exist.
 #[tokio::test]
 async fn triggers_of_the_log_follow_the_table() {
     let place = stored_place().await;
@@ -143,7 +143,7 @@ async fn triggers_of_the_log_follow_the_table() {
     told.apply().await.unwrap();
 }
 
-/// One that waits for another program gives up when it was told to, and not before.
+/// A migration that waits for another program gives up at its limit, and not before.
 #[tokio::test]
 async fn patience_is_that_of_the_caller() {
     let place = stored_place().await;
@@ -166,7 +166,7 @@ async fn patience_is_that_of_the_caller() {
     assert!(patient.await.unwrap().unwrap().plan.is_empty());
 }
 
-/// References are not looked after while tables are made again, so all are at the end.
+/// References are not checked while tables are rebuilt, so all are checked at the end.
 #[tokio::test]
 async fn a_step_that_leaves_a_reference_to_nothing_undoes_everything() {
     let place = stored_place().await;
@@ -206,7 +206,7 @@ async fn a_step_that_leaves_a_reference_to_nothing_undoes_everything() {
     left.apply().await.unwrap();
 }
 
-/// What a step writes is heard by no node that keeps no log.
+/// A node without a log does not see the writes of a step.
 #[tokio::test]
 async fn no_step_runs_beside_a_node_that_would_not_hear_of_it() {
     let place = stored_place().await;
@@ -229,8 +229,8 @@ async fn no_step_runs_beside_a_node_that_would_not_hear_of_it() {
     step().apply().await.unwrap();
 }
 
-/// An index that takes letters of both cases for the same is no rule of a column that tells them
-/// apart; on a column that does not it is.
+/// An index that ignores case does not make a case-sensitive column unique; on a column that
+/// ignores case too, it does.
 #[tokio::test]
 async fn an_index_that_compares_otherwise_than_its_column_is_made_again() {
     let schema = leak(words().field(Field::of::<Option<String>>("word").unique()));

@@ -80,7 +80,7 @@ async fn rows_outlive_a_close_and_a_closed_store_says_so() {
     assert!(matches!(consumers.select(bob.id).await, Err(Error::Closed)));
     assert!(matches!(consumers.delete(bob.id).await, Err(Error::Closed)));
     assert!(!fixture.store.health().await.reachable);
-    // The write-ahead log was folded into the file.
+    // The write-ahead log was checkpointed into the file.
     assert!(!directory.path().join("a b%?.db-wal").exists());
 
     let fixture = Fixture::at(&url).await.unwrap();

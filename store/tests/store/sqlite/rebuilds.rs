@@ -1,4 +1,4 @@
-//! What a table that is made again on SQLite takes over from the old one, and what is in the way.
+//! What a rebuilt table on SQLite takes over from the old one, and what prevents the rebuild.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ fn words() -> SchemaBuilder {
         .field(Field::of::<Option<String>>("word"))
 }
 
-/// Returns a place where other programs have run this.
+/// Returns the place of a database in which another program has run this.
 async fn made(sql: &str) -> Place {
     let place = stored_place().await;
     let store = Store::open(&place.url).await.unwrap();
@@ -47,7 +47,7 @@ async fn one(place: &Place, sql: &'static str) -> Option<String> {
     rows.into_iter().flatten().next().flatten()
 }
 
-/// The column `gone` is what the table is made again for.
+/// The table is rebuilt because of the column `gone`.
 #[tokio::test]
 async fn what_a_table_made_again_could_not_have_is_in_the_way() {
     let cases = [

@@ -1,4 +1,4 @@
-//! Tables that are there before the store.
+//! Tables that are older than the store.
 
 use std::{path::Path, sync::LazyLock};
 
@@ -69,7 +69,7 @@ async fn columns_that_may_be_absent_and_indexes_are_added_to_a_table_that_is_the
     fixture.store.close().await.unwrap();
     let kept = sql(&path, "SELECT extra || more || custom_id FROM consumers").await;
     assert_eq!(kept, ["kept8b"]);
-    // What was laid out once is left as it is.
+    // A second start changes nothing.
     let before = sql(&path, "SELECT sql FROM sqlite_schema ORDER BY name").await;
     let again = attach(&path, &[Consumer::schema(), Acl::schema()])
         .await

@@ -1,4 +1,4 @@
-//! Deletes and what goes with the row.
+//! Deletes, and the rows that depend on the deleted row.
 
 use std::sync::LazyLock;
 
@@ -165,7 +165,7 @@ async fn a_delete_that_fails_half_way_changes_nothing() {
     }
 }
 
-/// Rows that refer to rows of their own kind in three ways.
+/// Rows that refer to rows of the same entity in three ways.
 static KNOTS: LazyLock<Schema> = LazyLock::new(|| {
     let refers = |name: &str, on_delete| {
         let field = Field::of::<Option<i64>>(name);
@@ -229,8 +229,8 @@ fn ids(changes: &tidings_store::ChangeSet) -> Vec<i64> {
 #[tokio::test]
 async fn a_diamond_is_deleted_once_and_each_row_before_all_that_it_refers_to() {
     let (fixture, table) = knots().await;
-    // 4 hangs on 1 directly, and again below 2 and 3; it is found before 5, which it refers to as
-    // well.
+    // 4 depends on 1 directly, and also below 2 and 3; it is found before 5, to which it refers
+    // too.
     tie(
         &table,
         &[
@@ -265,7 +265,7 @@ async fn circles_and_rows_that_refer_to_themselves_are_deleted_once() {
     fixture.sink.take();
     delete(&table, 4).await.unwrap().unwrap();
     assert_eq!(ids(&fixture.sink.take_one()), [4]);
-    // 5 restricts the delete of 1, but goes along.
+    // 5 restricts the delete of 1, but is deleted with it.
     delete(&table, 1).await.unwrap().unwrap();
     let mut order = ids(&fixture.sink.take_one());
     assert_eq!(order[0], 5, "nothing refers to it: {order:?}");
@@ -295,7 +295,7 @@ async fn a_restriction_far_below_forbids_the_whole_delete() {
     );
     assert_eq!(fixture.sink.take(), []);
     assert_eq!(table.page(Default::default()).await.unwrap().data.len(), 4);
-    // The refused delete left nothing behind that would bend the rules for the next write.
+    // The refused delete left no state behind that would weaken the checks of the next write.
     let dangling = Row(vec![Value::Integer(10), Value::Integer(77)]);
     let error = table.insert(dangling, WriteOptions::default()).await;
     assert!(matches!(error, Err(Error::ForeignKey { .. })), "{error:?}");

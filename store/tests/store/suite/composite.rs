@@ -1,4 +1,4 @@
-//! Primary keys of several fields: each row is meant by the whole key.
+//! Primary keys of several fields: only the whole key identifies a row.
 
 use std::{collections::BTreeSet, pin::pin};
 
@@ -28,7 +28,7 @@ struct Stock {
     version: i64,
 }
 
-/// A key of each kind that statements write in a way of its own.
+/// A key with each kind that statements write differently.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(name = "samples")]
 struct Sample {
@@ -128,7 +128,7 @@ async fn rows_that_differ_in_one_part_are_two_rows() {
     let (operation, row, old) = typed::<Stock>(&heard.changes[0]);
     assert_eq!((operation, row.pieces), (Operation::Update, 9));
     assert_eq!(old.as_ref(), Some(&all[0]));
-    // Of rows that agree in one part alone nothing is evicted.
+    // Rows that share only one part of the key are not evicted.
     let key = format!("stocks@:{}:a", ann.id);
     assert_eq!(evicted(&heard), [key.as_str()]);
 
@@ -153,7 +153,7 @@ async fn a_row_is_upserted_by_its_whole_key() {
     let (_, how) = stocks.upsert(stock(&ann, "b", 3)).await.unwrap();
     assert_eq!(how, Upserted::Created);
 
-    // What is read is stored again if it has not changed since.
+    // A row that was read is replaced if it has not changed since.
     let replaced = stocks
         .replace(
             &row,
@@ -169,7 +169,7 @@ async fn a_row_is_upserted_by_its_whole_key() {
     let stale = stocks.update_at(row.id(), 1, |row| row.pieces = 0).await;
     assert!(matches!(stale, Err(Error::Changed { .. })), "{stale:?}");
 
-    // A part that is made is made for a row that lacks it, and the row is a new one.
+    // A generated part is generated for a row that lacks it, and the row is a new one.
     let samples = fixture.dao::<Sample>();
     let sample = Sample {
         number: 7,
@@ -373,7 +373,7 @@ async fn rows_go_with_their_parent_each_with_its_own_event() {
     }
     fixture.sink.take();
 
-    // An update of the parent takes what is cached of its rows along.
+    // An update of the parent evicts its children.
     let consumers = fixture.dao::<Consumer>();
     let tagged = |row: &mut Consumer| row.tags = Some(["x".to_owned()].into());
     let ann = consumers.update(ann.id, tagged).await.unwrap().unwrap();

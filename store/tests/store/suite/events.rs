@@ -1,4 +1,4 @@
-//! What a sink hears of each write.
+//! What a sink receives for each write.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Rows that expire: by the database's clock, gone for every read, and removed in time.
+//! Rows that expire: by the database's clock, invisible to every read, and removed later.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ struct Token {
     until: Option<Timestamp>,
 }
 
-/// Goes with its token.
+/// Is deleted with its token.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(name = "uses")]
 struct Use {
@@ -51,7 +51,7 @@ fn token(id: i64, token: &str, until: Option<Timestamp>) -> Token {
     }
 }
 
-/// A moment this many seconds from now, by the database's clock.
+/// The time this many seconds from now, by the database's clock.
 async fn from_now(fixture: &Fixture, seconds: i64) -> Option<Timestamp> {
     let now = fixture.store.time().await.unwrap();
     Some(Timestamp::from_unix(now.as_unix() + seconds))
@@ -78,7 +78,7 @@ async fn a_row_past_its_time_is_returned_by_nothing() {
     let ids: Vec<_> = page.data.iter().map(|row| row.id).collect();
     assert_eq!(ids, [2, 3]);
 
-    // Neither can it be changed back, or deleted once more.
+    // It cannot be changed back, or deleted again.
     assert_eq!(
         tokens.update(1, |row| row.until = None).await.unwrap(),
         None
@@ -86,7 +86,7 @@ async fn a_row_past_its_time_is_returned_by_nothing() {
     assert_eq!(tokens.delete(1).await.unwrap(), None);
     let there = tokens.select_by("token", "there").await.unwrap();
     assert_eq!(there, Some(token(2, "there", ahead)));
-    // One that changes its own time is gone at once.
+    // A row that sets its own expiry to the past is gone at once.
     let ended = tokens.update(2, move |row| row.until = past).await.unwrap();
     assert_eq!(ended, Some(token(2, "there", past)));
     assert_eq!(tokens.select(2).await.unwrap(), None);
@@ -101,7 +101,7 @@ async fn a_read_tells_the_time_that_the_database_says_is_left() {
     tokens.insert(token(1, "a", until)).await.unwrap();
     tokens.insert(token(2, "b", None)).await.unwrap();
 
-    // However the node's own clock goes.
+    // Regardless of the node's own clock.
     fixture.clock.advance(Duration::from_secs(10_000));
     let live = tokens.select_live(1).await.unwrap().unwrap();
     assert_eq!(live.row.id, 1);
@@ -112,7 +112,7 @@ async fn a_read_tells_the_time_that_the_database_says_is_left() {
     assert_eq!(lasting.left, None);
     let page = tokens.page_live(PageQuery::new()).await.unwrap().data;
     assert!(page[0].left.is_some() && page[1].left.is_none(), "{page:?}");
-    // The end itself is past it.
+    // At the moment of expiry, the row has expired.
     let now = from_now(&fixture, 0).await;
     tokens.insert(token(3, "c", now)).await.unwrap();
     assert_eq!(tokens.select_live(3).await.unwrap(), None);
@@ -166,7 +166,7 @@ async fn rows_past_their_time_are_removed_with_what_hangs_on_them() {
     assert_eq!(uses.select(1).await.unwrap(), None);
     assert!(uses.select(2).await.unwrap().is_some());
 
-    // What cannot go stays, and is tried again.
+    // A row that cannot be removed stays, and is tried again.
     let again = tokens.table().remove_expired().await.unwrap();
     assert_eq!((again.removed, again.kept), (0, 1));
     fixture.dao::<Bill>().delete(1).await.unwrap();
@@ -195,7 +195,7 @@ async fn a_row_past_its_time_is_in_no_ones_way() {
     let set = fixture.sink.take_one();
     let mut said: Vec<_> = set.changes.iter().map(in_short).collect();
     said.sort();
-    // One was replaced, and one went.
+    // One was replaced, and one was removed.
     assert_eq!(said, ["delete tokens", "update tokens"]);
     let renamed = tokens.update(1, |row| row.token = Some("c".to_owned()));
     assert!(renamed.await.unwrap().is_some());
@@ -245,7 +245,7 @@ async fn a_delete_takes_rows_past_their_time_along() {
     assert!(leaves.delete(1).await.unwrap().is_some());
     assert_eq!(fixture.sink.take_one().changes.len(), 3);
 
-    // One that takes another along does not take it twice.
+    // A row whose delete cascades to another expired row does not delete it twice.
     for (id, on) in [(1, None), (2, Some(1)), (3, Some(2))] {
         let on = on.map(Ref::new);
         leaves

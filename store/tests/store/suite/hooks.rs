@@ -8,7 +8,7 @@ use tidings_store::{BoxError, Call, Error, Hook, Method, PageQuery};
 use super::support::Fixture;
 use crate::entities::{Consumer, consumer};
 
-/// Writes down when it ran, and refuses or panics where told to.
+/// Records when it ran, and refuses or panics on request.
 #[derive(Default)]
 struct Diary {
     entries: Mutex<Vec<String>>,
@@ -76,7 +76,7 @@ async fn hooks_run_once_before_and_after_each_method() {
     assert_eq!(diary.take(), ["before page -", "after page -"]);
     consumers.delete(bob.id).await.unwrap();
     assert_eq!(diary.take(), ["before delete -", "after delete rob"]);
-    // A call that fails has no after.
+    // After a failed call, no hook runs.
     consumers.insert(consumer("eve")).await.unwrap_err();
     assert_eq!(diary.take(), ["before insert eve"]);
 }

@@ -1,4 +1,4 @@
-//! Fields of every kind: what was stored comes back, and is found.
+//! Fields of every kind: stored values are read back, and can be searched for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -1,4 +1,4 @@
-//! Writes of more rows than are told one by one.
+//! Writes of more rows than are reported one by one.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -8,7 +8,7 @@ use tidings_store::{Error, Selector, Store, Table, WriteOptions};
 use super::support::{Fixture, Place, schemas, stored_place};
 use crate::entities::{Acl, Consumer, Credential, Note, consumer, credential};
 
-/// A store whose database other connections reach.
+/// A store whose database other connections can reach.
 async fn fixture(schemas: &[&'static Schema]) -> (Place, Fixture) {
     let place = stored_place().await;
     let store = Store::options(&place.url).timeout(Duration::from_secs(60));
@@ -48,7 +48,7 @@ async fn a_consumer_with_100_000_credentials_goes_with_all_of_them_and_nothing_e
     place.expect_deletes(100_001).await;
 }
 
-/// Rows that refer to rows of their own kind in three ways.
+/// Rows that refer to rows of the same entity in three ways.
 static RINGS: LazyLock<Schema> = LazyLock::new(|| {
     let refers = |name: &str, on_delete| {
         let field = Field::of::<Option<i64>>(name);
@@ -72,7 +72,7 @@ async fn delete(table: &Table, id: i64) -> Result<Option<Row>, Error> {
     table.delete(selector, WriteOptions::default()).await
 }
 
-/// A wide and deep tree whose root hangs on one of its leaves, and rows beside it.
+/// A wide and deep tree whose root depends on one of its leaves, and other rows.
 #[tokio::test]
 async fn circles_restrictions_and_references_to_clear_are_the_same_in_a_large_delete() {
     let (place, fixture) = fixture(&[&RINGS]).await;
@@ -82,7 +82,8 @@ async fn circles_restrictions_and_references_to_clear_are_the_same_in_a_large_de
         numbers(12_000)
     );
     place.run(&tree).await;
-    // 7 goes along with what it restricts; 20000 loses two references; 20001 stays in the way.
+    // 7 is deleted with the row that it restricts; 20000 loses two references; 20001 remains in the
+    // way.
     place
         .run(
             "UPDATE rings SET restricts = 11950, clears = 8 WHERE id = 7; \

@@ -1,4 +1,4 @@
-//! Migrations: from the tables that are there to those that the schemas ask for.
+//! Migrations: existing tables are changed to fit the schemas.
 
 #[path = "migrations/steps.rs"]
 mod steps;
@@ -40,7 +40,7 @@ fn migrations(place: &Place, schema: &'static Schema) -> Migrations {
     Migrations::of(&place.url).schema(schema)
 }
 
-/// Lays out the table of a schema as a node does, and fills it.
+/// Creates the table of a schema as a node does, and fills it.
 async fn filled(place: &Place, schema: &'static Schema, rows: &[Row]) {
     let fixture = attached(place, schema).await.unwrap();
     let table = fixture.store.table(schema.name()).unwrap();
@@ -69,7 +69,7 @@ async fn rows(place: &Place, schema: &'static Schema) -> Vec<Row> {
     page.data
 }
 
-/// What a query gives, through a step that is not recorded because it fails at its end.
+/// The result of a query, through a step that is not recorded because it fails at its end.
 async fn asked(place: &Place, sql: &'static str) -> Vec<Vec<Option<String>>> {
     let found = Arc::new(Mutex::new(Vec::new()));
     let into = Arc::clone(&found);
@@ -246,7 +246,7 @@ async fn a_column_without_values_goes_and_one_that_is_kept_stays() {
     );
     assert!(kept().plan().await.unwrap().is_empty());
 
-    // A row of the schema's needs none of it.
+    // A row of the schema does not need it.
     let fixture = attached(&place, second).await.unwrap();
     let table = fixture.store.table("tenants").unwrap();
     let inserted = table.insert(row([2.into()]), WriteOptions::default()).await;

@@ -1,4 +1,4 @@
-//! Random operations, compared with a model that a map and a few loops make up.
+//! Random operations, compared with a model of a map and a few loops.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use tidings_store::{ChangeSet, Error, Selector, Table, Upserted, WriteOptions};
 
 use super::{database::CASES, support::Fixture};
 
-/// The references of a row, by what becomes of it: fields 1 to 3; field 4 is a unique name.
+/// The references of a row by their delete rule: fields 1 to 3. Field 4 is a unique name.
 const ACTIONS: [OnDelete; 3] = [OnDelete::Cascade, OnDelete::SetNull, OnDelete::Restrict];
 const NAME: usize = 4;
 
@@ -85,7 +85,7 @@ fn by_name(model: &Model, name: &str) -> Option<Row> {
         .cloned()
 }
 
-/// What the model says of a row that is about to be stored.
+/// The model's result for a row that is about to be stored.
 fn check(model: &Model, row: &Row) -> Result<(), &'static str> {
     let clashes = |other: &Row| id(other) != id(row) && other.0[NAME] == row.0[NAME];
     if !row.0[NAME].is_null() && model.values().any(clashes) {
@@ -102,7 +102,7 @@ fn check(model: &Model, row: &Row) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Deletes a row of the model, or says why not.
+/// Deletes a row of the model, or returns why it cannot.
 fn delete(model: &mut Model, doomed: i64) -> Result<(), &'static str> {
     let mut gone = BTreeSet::from([doomed]);
     loop {
@@ -131,7 +131,7 @@ fn delete(model: &mut Model, doomed: i64) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What the model makes of an operation.
+/// The model's result of an operation.
 fn patch(values: &[(usize, Value)]) -> Patch {
     let values = values.iter();
     values
@@ -214,7 +214,7 @@ async fn run(table: &Table, operation: Operate) -> Result<(), Error> {
     Ok(())
 }
 
-/// Carries changes out on the model as a listener would, checking that each fits what is there.
+/// Applies changes to the model as a listener would, and checks that each fits its state.
 fn replay(model: &mut Model, changes: &ChangeSet) {
     let mut seen = BTreeSet::new();
     for change in &changes.changes {
@@ -248,7 +248,7 @@ fn replay(model: &mut Model, changes: &ChangeSet) {
     assert_eq!(unique.len(), changes.evict.len(), "a key is evicted twice");
 }
 
-/// No row is deleted while one that refers to it is there, but for those in a circle with it.
+/// No row is deleted before the rows that refer to it, except those in a circle with it.
 fn check_order(changes: &ChangeSet) {
     let deleted: Vec<_> = changes
         .changes
@@ -314,7 +314,8 @@ proptest! {
             let fixture = Fixture::with(&[&ROWS]).await;
             let table = fixture.store.table("rows").unwrap();
             let mut model = Model::new();
-            // Each row below half of the one before: a tree, which the operations make a tangle of.
+            // Each row refers to the one with half its number: a tree, which the operations then
+            // entangle.
             let tree = (0..8).map(|id| {
                 let parent = if id == 0 { Value::Null } else { Value::Integer(id / 2) };
                 Operate::Insert(id, vec![(1, parent)])

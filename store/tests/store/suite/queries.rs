@@ -1,4 +1,4 @@
-//! What is read and written many rows at a time, and by further keys.
+//! Reads and writes of many rows at a time, and by further keys.
 
 use std::pin::pin;
 
@@ -299,7 +299,7 @@ async fn an_update_can_refuse_and_a_row_that_was_changed_since_is_not_replaced()
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(super::database::CASES))]
 
-    /// Any query is what the same query over a plain list is.
+    /// Any query returns the same as over a plain list.
     #[test]
     fn any_query_gives_what_a_plain_list_gives(
         places in proptest::collection::vec(proptest::option::of(-3_i64..4), 0..40),

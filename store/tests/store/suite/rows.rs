@@ -315,7 +315,7 @@ async fn a_selectors_further_conditions_are_met_or_the_row_is_as_good_as_absent(
         .upsert_with(of(&eve), given.clone(), options)
         .await;
     assert!(matches!(upserted, Err(Error::Condition { ref field, .. }) if field == "consumer"));
-    // What is created meets the conditions, whatever was given.
+    // The created row meets the conditions, regardless of the given values.
     let selector = Selector::by("key", "new").and("consumer", eve.id);
     let (created, _) = credentials
         .upsert_with(selector, given, options)
@@ -400,7 +400,8 @@ async fn text_of_any_content_comes_back_as_it_was() {
     }
 }
 
-/// D3: what the typed face leaves to be made, the untyped one takes as it is.
+/// D3: a value that the typed handle leaves to be generated is stored as given through the untyped
+/// one.
 #[tokio::test]
 async fn a_nil_key_that_was_given_is_stored() {
     let fixture = Fixture::new().await;

@@ -1,4 +1,4 @@
-//! Rules of a schema, where rows are stored.
+//! The rules of a schema, when rows are stored.
 
 use serde::{Deserialize, Serialize};
 use tidings_core::{Entity, Patch, Rule, Schema, Violations};
@@ -23,7 +23,7 @@ struct Plan {
     enabled: bool,
 }
 
-/// As it was before its last fields were thought of.
+/// The schema before its last fields were added.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(name = "plans")]
 struct OldPlan {
@@ -159,7 +159,7 @@ async fn a_table_that_lacks_a_column_with_a_default_is_given_it() {
     let plans = new.dao::<Plan>();
     assert_eq!(plans.select(1).await.unwrap(), Some(expected));
     new.store.close().await.unwrap();
-    // What was laid out once is left as it is.
+    // A second start changes nothing.
     let store = Store::open(url).await.unwrap();
     let again = Fixture::attach(store, &[Plan::schema()]).await.unwrap();
     assert!(again.dao::<Plan>().select(1).await.unwrap().is_some());

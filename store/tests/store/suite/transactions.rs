@@ -28,7 +28,7 @@ async fn calls_on_several_entities_are_one_commit_with_one_change_for_each_row()
     let short_lived = consumers.insert(consumer("x")).await.unwrap();
     consumers.delete(short_lived.id).await.unwrap();
 
-    // Its own calls see what it has written, and no one hears of it.
+    // Its own calls see its writes, and the sink receives nothing.
     let found = consumers.select_by("username", "ava").await.unwrap();
     assert_eq!(found.map(|row| row.id), Some(eve.id));
     assert_eq!(consumers.count(Default::default()).await.unwrap(), 2);
@@ -79,7 +79,7 @@ async fn calls_on_several_entities_are_one_commit_with_one_change_for_each_row()
     );
 }
 
-/// A function that knows nothing of transactions.
+/// A function that does not know about transactions.
 async fn register(
     consumers: &tidings_store::Dao<Consumer>,
     acls: &tidings_store::Dao<Acl>,
@@ -119,7 +119,7 @@ async fn a_closure_that_fails_or_panics_and_a_handle_that_is_dropped_change_noth
     let after = stale.insert(consumer("late")).await.unwrap_err();
     assert_eq!(after.kind(), ErrorKind::Misuse, "{after:?}");
 
-    // What was held is free, and nothing is there.
+    // All locks are released, and nothing was stored.
     let made = fixture
         .store
         .transaction(async |transaction| nested(transaction).await);

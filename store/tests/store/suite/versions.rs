@@ -69,7 +69,7 @@ async fn each_write_counts_the_version_up() {
         .unwrap();
     assert_eq!((replaced.version, how), (3, Upserted::Replaced));
 
-    // A write that another one takes along counts, too.
+    // A write of a cascade counts too.
     fixture
         .dao::<Consumer>()
         .delete(bob_id(&fixture).await)
@@ -129,7 +129,7 @@ async fn a_write_that_expects_another_version_is_refused_and_changes_nothing() {
     assert_eq!(pages.select(1).await.unwrap(), Some(second.clone()));
     assert_eq!(fixture.sink.take().len(), 0, "nothing was told");
 
-    // A row that is gone: nothing to change, and nothing is made at a version.
+    // For a deleted row there is nothing to change, and a write with a version creates nothing.
     assert_eq!(pages.update_at(2, 1, |_| ()).await.unwrap(), None);
     let gone = Selector::primary(2_i64).version(1);
     let upserted = pages
@@ -191,7 +191,7 @@ async fn entities_without_a_version_say_so() {
     assert!(matches!(error, Error::Unversioned { .. }), "{error:?}");
 }
 
-/// Rows of before are at their first version; other programs need not name it.
+/// Older rows have the first version; other programs need not set it.
 #[tokio::test]
 async fn a_table_of_before_is_given_the_column() {
     let place = stored_place().await;

@@ -1,4 +1,4 @@
-//! Commits: in order and whole, even if their callers go away.
+//! Commits: in order and complete, even if their callers go away.
 
 use std::{
     future::Future as _,
@@ -62,7 +62,7 @@ fn number(row: &Consumer) -> u32 {
     row.custom_id.as_deref().unwrap().parse().unwrap()
 }
 
-/// Polls a future this many times, then drops it; returns whether it was done before.
+/// Polls a future this many times, then drops it. Returns whether it had completed.
 fn poll_and_drop<F: Future>(future: F, polls: usize) -> impl Future<Output = bool> {
     let mut future = Some(Box::pin(future));
     let mut left = polls;
@@ -85,7 +85,8 @@ fn poll_and_drop<F: Future>(future: F, polls: usize) -> impl Future<Output = boo
     })
 }
 
-/// How often the keys of a consumer were evicted so far, and how many changes were heard.
+/// How often the keys of a consumer were evicted so far, and how many changes the sink has
+/// received.
 fn heard(fixture: &Fixture, name: &str) -> (usize, usize) {
     let key = format!("consumers:{name}");
     let committed = fixture.sink.committed();
@@ -94,13 +95,13 @@ fn heard(fixture: &Fixture, name: &str) -> (usize, usize) {
     (evicted, committed.len())
 }
 
-/// Waits for a write that no one awaits: until its change was heard.
+/// Waits for a write that no one awaits, until the sink has received its change.
 async fn until_heard(fixture: &Fixture, name: &str, times: usize) {
     for _ in 0..20_000 {
         if heard(fixture, name) == (times, times) {
             return;
         }
-        // A turn of the database, so that this is no busy loop.
+        // A round trip to the database, so that this is not a busy loop.
         drop(fixture.store.health().await);
     }
     panic!("{name}: heard {:?}, not {times}", heard(fixture, name));
@@ -175,7 +176,7 @@ async fn a_sink_that_panics_harms_neither_the_write_nor_the_next_one() {
     assert_eq!(fixture.sink.take().len(), 1);
 }
 
-/// Writes once more for each create that it hears of, until there are five rows.
+/// Inserts another row for each create that it receives, until there are five rows.
 #[derive(Debug, Default)]
 struct Breeder {
     consumers: OnceLock<Dao<Consumer>>,
@@ -236,7 +237,7 @@ async fn a_read_that_is_cancelled_at_any_poll_leaves_its_connection_usable() {
         let name = round.to_string();
         let row = consumers.insert(consumer(&name)).await.unwrap();
         poll_and_drop(consumers.page(Default::default()), round % 7).await;
-        // It sees what was committed just now: the cancelled read holds no old state open.
+        // It sees the latest commit: the cancelled read does not keep an old snapshot open.
         assert_eq!(consumers.select(row.id).await.unwrap(), Some(row));
     }
 }

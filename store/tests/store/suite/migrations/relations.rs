@@ -50,7 +50,7 @@ async fn references_that_act_by_themselves_are_replaced_and_cascades_work() {
     fixture.store.close().await.unwrap();
 }
 
-/// An index by the name of ours, which is not unique, is on other columns or has some rows only.
+/// An index with a name of ours that is not unique, is on other columns or covers only some rows.
 #[tokio::test]
 async fn an_index_that_has_the_name_alone_is_made_again() {
     let place = stored_place().await;
