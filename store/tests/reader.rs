@@ -19,7 +19,7 @@ pub(crate) struct Reader {
 
 /// One result of a read.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Told {
+pub(crate) enum ReadItem {
     Row(Mark, RowRecord),
     Entity(String),
 }
@@ -39,30 +39,30 @@ impl Reader {
     }
 
     /// Reads one page.
-    pub(crate) async fn page(&mut self) -> (Vec<Told>, Extent) {
+    pub(crate) async fn page(&mut self) -> (Vec<ReadItem>, Extent) {
         let read = self.log.read(&self.cursor, self.limit, None).await;
         let Read::Batch(batch) = read.expect("a read") else {
             panic!("a gap");
         };
         self.cursor = batch.cursor;
-        let told = batch
+        let received = batch
             .records
             .into_iter()
             .filter_map(|record| match record.body {
-                Body::Row(row) => Some(Told::Row(record.mark, row)),
-                Body::Entity(entity) => Some(Told::Entity(entity.to_string())),
+                Body::Row(row) => Some(ReadItem::Row(record.mark, row)),
+                Body::Entity(entity) => Some(ReadItem::Entity(entity.to_string())),
                 Body::Unreadable { entity } => panic!("a record of {entity:?} is not readable"),
                 Body::Evict(_) | Body::Event(_) => None,
             });
-        (told.collect(), batch.extent)
+        (received.collect(), batch.extent)
     }
 
     /// Reads until nothing is left.
-    pub(crate) async fn all(&mut self) -> Vec<Told> {
+    pub(crate) async fn all(&mut self) -> Vec<ReadItem> {
         let mut all = Vec::new();
         loop {
-            let (mut told, extent) = self.page().await;
-            all.append(&mut told);
+            let (mut received, extent) = self.page().await;
+            all.append(&mut received);
             if extent == Extent::All {
                 return all;
             }
@@ -72,9 +72,11 @@ impl Reader {
     /// Reads until nothing is left. Returns the operation and the key of each row.
     pub(crate) async fn operations(&mut self) -> Vec<String> {
         let all = self.all().await;
-        let text = |told: &Told| match told {
-            Told::Row(_, row) => format!("{} {} {}", row.operation, row.entity, row.key.to_json()),
-            Told::Entity(entity) => format!("touched {entity}"),
+        let text = |received: &ReadItem| match received {
+            ReadItem::Row(_, row) => {
+                format!("{} {} {}", row.operation, row.entity, row.key.to_json())
+            }
+            ReadItem::Entity(entity) => format!("touched {entity}"),
         };
         all.iter().map(text).collect()
     }
@@ -83,13 +85,13 @@ impl Reader {
     /// transaction.
     pub(crate) async fn changes(&mut self, schema: &'static Schema) -> Vec<Change> {
         let mut changes = Vec::new();
-        let mut told = BTreeSet::new();
+        let mut received = BTreeSet::new();
         for read in self.all().await {
-            let Told::Row(mark, row) = read else {
+            let ReadItem::Row(mark, row) = read else {
                 continue;
             };
             if *row.entity != *schema.name()
-                || !told.insert((mark.number(), row.key.to_json().to_string()))
+                || !received.insert((mark.number(), row.key.to_json().to_string()))
             {
                 continue;
             }

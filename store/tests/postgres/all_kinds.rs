@@ -91,20 +91,20 @@ async fn the_log_tells_every_kind_as_a_read_shows_it() {
     ));
 
     let stored = rows.page(PageQuery::new()).await.expect("a page").data;
-    let mut told: Vec<Row> = Vec::new();
+    let mut received: Vec<Row> = Vec::new();
     for change in reader.changes(Everything::schema()).await {
         let row = change.new.expect("nothing was deleted");
-        told.retain(|earlier| earlier.0[0] != row.0[0]);
-        told.push(row);
+        received.retain(|earlier| earlier.0[0] != row.0[0]);
+        received.push(row);
     }
-    let told = told
+    let received = received
         .into_iter()
         .map(|row| Everything::from_row(row).expect("it fits"));
-    let mut told: Vec<_> = told.collect();
-    told.sort_by_key(|row| row.id);
-    assert_eq!(told, stored);
-    assert_eq!(told.len(), 4);
-    assert_eq!(told[0].ratio, Some(f32::MIN_POSITIVE));
+    let mut received: Vec<_> = received.collect();
+    received.sort_by_key(|row| row.id);
+    assert_eq!(received, stored);
+    assert_eq!(received.len(), 4);
+    assert_eq!(received[0].ratio, Some(f32::MIN_POSITIVE));
     store.close().await.expect("closed");
 }
 

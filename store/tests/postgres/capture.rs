@@ -130,8 +130,8 @@ async fn capture_that_is_taken_away_is_seen_by_the_next_read() {
         );
         assert_eq!(touched.len(), 1, "{harm}: {touched:?}");
         let mut connection = database.connect().await;
-        let told = status(&mut connection, &schemas()).await.expect("a status");
-        assert!(!told.is_in_place(), "{harm}: {told}");
+        let received = status(&mut connection, &schemas()).await.expect("a status");
+        assert!(!received.is_in_place(), "{harm}: {received}");
 
         if harm.contains("rename") {
             database.psql("alter table others rename to consumers");
@@ -224,11 +224,11 @@ async fn removing_leaves_the_log_and_no_trigger() {
     let removed = remove(&mut connection).await.expect("removed");
     assert_eq!(removed.len(), 5, "{removed:?}");
     database.psql("insert into numbers values (1)");
-    let mut told = reader.operations().await;
-    told.sort();
-    told.dedup();
+    let mut received = reader.operations().await;
+    received.sort();
+    received.dedup();
     assert_eq!(
-        told,
+        received,
         [
             "touched consumers",
             "touched credentials",
@@ -252,8 +252,8 @@ async fn notify_is_refused_where_prepared_transactions_are_in_use_unless_forced(
     );
     let forced = install(&mut connection, &schemas(), options(Wake::NotifyAtAnyPrice)).await;
     let _ = forced.expect("installed");
-    let told = status(&mut connection, &schemas()).await.expect("a status");
-    assert!(told.notify && told.is_in_place());
+    let received = status(&mut connection, &schemas()).await.expect("a status");
+    assert!(received.notify && received.is_in_place());
 
     let log = log_of(&database, schemas());
     let mut listener = log.listen().await.expect("a listener");

@@ -97,8 +97,8 @@ async fn records_hold_every_part_of_the_key() {
         "update stocks set open = false where tenant = '{BOB}'"
     ));
     database.psql("delete from stocks where shelf = 'a'");
-    let mut told = changes(&mut reader).await;
-    told.sort();
+    let mut received = changes(&mut reader).await;
+    received.sort();
     let mut expected = [
         "create ann:a:true - -> x",
         "create ann:b:true - -> y",
@@ -112,7 +112,7 @@ async fn records_hold_every_part_of_the_key() {
         "delete bob:a:false z -> -",
     ];
     expected.sort_unstable();
-    assert_eq!(told, expected);
+    assert_eq!(received, expected);
     let mut connection = database.connect().await;
     let status = status(&mut connection, &schemas()).await.expect("a status");
     assert!(status.is_in_place(), "{status}");
@@ -135,9 +135,12 @@ async fn the_records_of_a_row_are_found_whatever_its_key_holds() {
              update stocks set note = 'y' where shelf = {text}; commit"
         ));
     }
-    let told = changes(&mut reader).await;
-    assert_eq!(told.len(), shelves.len(), "{told:?}");
-    assert!(told.iter().all(|it| it.ends_with("- -> y")), "{told:?}");
+    let received = changes(&mut reader).await;
+    assert_eq!(received.len(), shelves.len(), "{received:?}");
+    assert!(
+        received.iter().all(|it| it.ends_with("- -> y")),
+        "{received:?}"
+    );
 }
 
 #[tokio::test]
@@ -148,10 +151,10 @@ async fn one_statement_that_swaps_rows_pairs_them_by_the_whole_key() {
     ));
     let _ = reader.all().await;
     database.psql("update stocks set note = note || '!'");
-    let mut told = changes(&mut reader).await;
-    told.sort();
+    let mut received = changes(&mut reader).await;
+    received.sort();
     assert_eq!(
-        told,
+        received,
         [
             "update ann:a:true x -> x!",
             "update ann:b:true z -> z!",
@@ -201,10 +204,10 @@ async fn rows_go_with_a_changed_parent_and_with_one_that_is_deleted() {
     );
 
     database.psql(&format!("delete from tenants where id = '{ANN}'"));
-    let mut told = changes(&mut reader).await;
-    told.sort();
+    let mut received = changes(&mut reader).await;
+    received.sort();
     assert_eq!(
-        told,
+        received,
         ["delete ann:a:true x -> -", "delete ann:b%3A:true y -> -"]
     );
 }

@@ -241,18 +241,18 @@ async fn extremes_of_every_kind_are_told_as_a_select_shows_them() {
     .fetch_all(&mut connection)
     .await
     .expect("rows");
-    let mut told: Vec<Row> = Vec::new();
+    let mut received: Vec<Row> = Vec::new();
     for change in reader.changes(schema()).await {
         let row = change.new.expect("nothing was deleted");
-        told.retain(|earlier| earlier.0[0] != row.0[0]);
-        told.push(row);
+        received.retain(|earlier| earlier.0[0] != row.0[0]);
+        received.push(row);
     }
-    told.sort_by_key(|row| match row.0[0] {
+    received.sort_by_key(|row| match row.0[0] {
         Value::Integer(id) => id,
         _ => panic!("{row:?}"),
     });
-    assert_eq!(told.len(), stored.len());
-    for (told, stored) in told.iter().zip(&stored) {
-        assert_eq!(bits(told), bits(&selected(stored)));
+    assert_eq!(received.len(), stored.len());
+    for (received, stored) in received.iter().zip(&stored) {
+        assert_eq!(bits(received), bits(&selected(stored)));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{ConnectOptions as _, Row as _};
 
-use crate::support::{Reader, Told, captured, run};
+use crate::support::{ReadItem, Reader, captured, run};
 
 /// Two hundred writers with savepoints, rollbacks and prepared transactions, and one idle
 /// transaction: no record is lost, returned twice, or returned without a commit.
@@ -48,44 +48,44 @@ async fn late_commits_are_neither_lost_nor_given_twice() {
     })
     });
     let writers: Vec<_> = writers.collect();
-    let mut told: BTreeMap<i64, usize> = BTreeMap::new();
+    let mut received: BTreeMap<i64, usize> = BTreeMap::new();
     // Reads while they write, with pages of any size.
     for size in (1..).map(|turn| [1, 7, 100][turn % 3]) {
         let ended = writers.iter().all(tokio::task::JoinHandle::is_finished);
         reader.limit = size;
-        note(&mut told, reader.page().await.0);
+        note(&mut received, reader.page().await.0);
         if ended {
             break;
         }
     }
-    note(&mut told, reader.all().await);
+    note(&mut received, reader.all().await);
     assert!(
-        !told.contains_key(&-1),
+        !received.contains_key(&-1),
         "the idle transaction has not committed"
     );
     run(&mut idle, "commit").await;
-    note(&mut told, reader.all().await);
+    note(&mut received, reader.all().await);
 
     let rows = sqlx::query("select id from numbers")
         .fetch_all(&mut idle)
         .await
         .expect("rows");
     let stored: BTreeSet<i64> = rows.iter().map(|row| row.get(0)).collect();
-    assert_eq!(told.keys().copied().collect::<BTreeSet<_>>(), stored);
-    assert!(told.values().all(|times| *times == 1), "given twice");
+    assert_eq!(received.keys().copied().collect::<BTreeSet<_>>(), stored);
+    assert!(received.values().all(|times| *times == 1), "given twice");
     assert!(stored.len() > 600, "{} rows", stored.len());
 }
 
 /// Counts the reported rows.
-fn note(told: &mut BTreeMap<i64, usize>, all: Vec<Told>) {
+fn note(received: &mut BTreeMap<i64, usize>, all: Vec<ReadItem>) {
     for read in all {
-        let Told::Row(_, row) = read else {
+        let ReadItem::Row(_, row) = read else {
             panic!("{read:?}");
         };
         let Some(&tidings_core::Value::Integer(id)) = row.key.single() else {
             panic!("{row:?}");
         };
-        *told.entry(id).or_default() += 1;
+        *received.entry(id).or_default() += 1;
     }
 }
 

@@ -74,12 +74,12 @@ async fn a_recorded_change_is_told_if_its_transaction_commits_and_as_it_was_give
     let entity =
         |row: Option<tidings_core::Row>| row.map(|row| Price::from_row(row).expect("a price"));
     let changes = reader.changes(Price::schema()).await;
-    let told: Vec<_> = changes
+    let received: Vec<_> = changes
         .into_iter()
         .map(|it| (it.operation, entity(it.old), entity(it.new)))
         .collect();
     assert_eq!(
-        told,
+        received,
         [
             (Operation::Create, None, Some(price(-0.0))),
             (Operation::Update, Some(price(-0.0)), Some(price(0.1 + 0.2))),
@@ -87,7 +87,7 @@ async fn a_recorded_change_is_told_if_its_transaction_commits_and_as_it_was_give
         ]
     );
     assert!(
-        told[0]
+        received[0]
             .2
             .as_ref()
             .is_some_and(|price| price.rate.is_sign_negative())

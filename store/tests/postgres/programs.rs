@@ -5,7 +5,7 @@ use tidings_core::{
     log::{Group, RowOf, RowRecord},
 };
 
-use crate::support::{Reader, Told, captured, schemas, text};
+use crate::support::{ReadItem, Reader, captured, schemas, text};
 
 const BOB: &str = "00000000-0000-0000-0000-00000000000b";
 
@@ -149,10 +149,14 @@ async fn origin_and_silence_are_the_sessions_to_set() {
         "begin; set local tidings.origin = 'node-7'; set local tidings.no_event = 'on'; \
          insert into numbers values (1); commit; insert into numbers values (2)",
     );
-    let announced = reader.all().await.into_iter().map(|told| match told {
-        Told::Row(_, RowRecord { announce, .. }) => announce,
-        Told::Entity(entity) => panic!("{entity}"),
-    });
+    let announced = reader
+        .all()
+        .await
+        .into_iter()
+        .map(|received| match received {
+            ReadItem::Row(_, RowRecord { announce, .. }) => announce,
+            ReadItem::Entity(entity) => panic!("{entity}"),
+        });
     let announced: Vec<_> = announced.collect();
     use tidings_core::log::Announce::{Event, Silent};
     assert_eq!(announced, [Silent, Event]);
@@ -207,13 +211,13 @@ async fn a_row_that_is_too_long_is_told_by_its_keys() {
         "insert into consumers values ('{BOB}', 'bob', repeat('x', 2000000)); \
          update consumers set note = repeat('y', 2000000)"
     ));
-    let told = reader.all().await;
-    let partial = told.iter().map(|told| match told {
-        Told::Row(_, row) => row.new.is_partial() && row.new.value("id").is_some(),
-        Told::Entity(_) => false,
+    let received = reader.all().await;
+    let partial = received.iter().map(|received| match received {
+        ReadItem::Row(_, row) => row.new.is_partial() && row.new.value("id").is_some(),
+        ReadItem::Entity(_) => false,
     });
     assert_eq!(partial.collect::<Vec<_>>(), [true, true]);
-    assert!(!format!("{told:?}").contains("xxx"));
+    assert!(!format!("{received:?}").contains("xxx"));
 }
 
 #[tokio::test]
@@ -300,9 +304,9 @@ async fn the_records_of_large_rows_are_told_in_parts() {
         .await
         .0
         .into_iter()
-        .filter_map(|told| match told {
-            Told::Row(mark, _) => Some(mark),
-            Told::Entity(_) => None,
+        .filter_map(|received| match received {
+            ReadItem::Row(mark, _) => Some(mark),
+            ReadItem::Entity(_) => None,
         });
     let mark = marks.last().expect("a record");
     let row = |id: i64| RowOf {
@@ -315,11 +319,11 @@ async fn the_records_of_large_rows_are_told_in_parts() {
 
     let (mut groups, mut questions) = (Vec::new(), 0);
     while groups.len() < asked.len() {
-        let told = reader.log.groups(&asked[groups.len()..]).await;
-        let told = told.expect("an answer");
-        let weight = told.iter().flatten().map(Group::weight).sum::<usize>();
+        let received = reader.log.groups(&asked[groups.len()..]).await;
+        let received = received.expect("an answer");
+        let weight = received.iter().flatten().map(Group::weight).sum::<usize>();
         assert!((1..16 << 20).contains(&weight), "{weight} bytes at once");
-        groups.extend(told);
+        groups.extend(received);
         questions += 1;
     }
     assert!(questions > 1);

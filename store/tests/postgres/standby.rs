@@ -21,9 +21,9 @@ async fn a_standby_is_refused_and_its_promotion_is_a_gap() {
     let read = log.read(&reader.cursor, 10, None).await.err();
     let listed = PgMembers::new(&settings_of(&copy, schemas())).list().await;
     for refused in [head, read, listed.err()] {
-        let told =
+        let received =
             matches!(&refused, Some(LogError::Unfit { reason }) if reason.contains("standby"));
-        assert!(told, "{refused:?}");
+        assert!(received, "{refused:?}");
     }
     let opened = Store::open(&copy.url()).await.unwrap_err();
     assert!(matches!(opened, Error::Unfit { .. }), "{opened:?}");

@@ -13,7 +13,7 @@ use tidings_store::postgres::log::{InstallOptions, PgLog, PgLogSettings, install
 use tidings_testkit::{Database, Server};
 use uuid::Uuid;
 
-pub(crate) use crate::reader::{Reader, Told, text};
+pub(crate) use crate::reader::{ReadItem, Reader, text};
 
 /// Consumers, their credentials (which cascade, and are evicted with a changed consumer), and
 /// numbers in partitions.

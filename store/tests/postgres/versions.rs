@@ -22,9 +22,9 @@ async fn a_log_of_a_later_version_is_refused_and_says_so() {
         .list()
         .await;
     for refused in [head.err(), listed.err()] {
-        let told =
+        let received =
             matches!(&refused, Some(LogError::Unfit { reason }) if reason.contains("layout 99"));
-        assert!(told, "{refused:?}");
+        assert!(received, "{refused:?}");
     }
     let mut connection = database.connect().await;
     let installed = install(&mut connection, &schemas(), InstallOptions::default()).await;

@@ -10,11 +10,11 @@ use uuid::Uuid;
 use crate::support::{Database, Reader, TABLES, at_head, log_of, schemas};
 
 async fn look(reader: &mut Reader) -> (Vec<String>, Capture) {
-    let told = reader.operations().await;
+    let received = reader.operations().await;
     let Read::Batch(batch) = reader.log.read(&reader.cursor, 10, None).await.unwrap() else {
         panic!("a gap");
     };
-    (told, batch.sight.capture)
+    (received, batch.sight.capture)
 }
 
 #[tokio::test]
@@ -77,9 +77,9 @@ async fn a_dropped_trigger_is_seen_and_so_is_one_that_came_back() {
         "after_delete",
     ] {
         database.sqlite3(&format!("DROP TRIGGER \"tidings:{trigger}:consumers\";"));
-        let (told, capture) = look(&mut reader).await;
+        let (received, capture) = look(&mut reader).await;
         assert!(!capture.is_in_place(), "{trigger}");
-        assert_eq!(told, ["touched consumers"], "{trigger}");
+        assert_eq!(received, ["touched consumers"], "{trigger}");
 
         let _ = database
             .installer()
@@ -87,11 +87,11 @@ async fn a_dropped_trigger_is_seen_and_so_is_one_that_came_back() {
             .install(&schemas())
             .await
             .unwrap();
-        let (told, capture) = look(&mut reader).await;
+        let (received, capture) = look(&mut reader).await;
         assert!(capture.is_in_place(), "{trigger}");
         assert!(
-            told.contains(&"touched consumers".to_owned()),
-            "{trigger}: {told:?}"
+            received.contains(&"touched consumers".to_owned()),
+            "{trigger}: {received:?}"
         );
     }
     // Another table in place of the captured one, as after ALTER TABLE by hand.
@@ -113,8 +113,8 @@ async fn capture_that_was_off_and_on_between_two_reads_is_told() {
         "DROP TRIGGER \"{name}\"; INSERT INTO consumers VALUES ('1', 'ann', NULL); CREATE TABLE between_us (id);\
          {sql};"
     ));
-    let (told, capture) = look(&mut reader).await;
-    assert_eq!(told, ["touched consumers"]);
+    let (received, capture) = look(&mut reader).await;
+    assert_eq!(received, ["touched consumers"]);
     assert!(capture.is_in_place());
 }
 
@@ -131,8 +131,8 @@ async fn capture_that_was_off_is_told_after_a_question_whether_the_log_answers()
     database.sqlite3(&format!(
         "DROP TRIGGER \"{name}\"; INSERT INTO consumers VALUES ('2', 'bob', NULL); {sql};"
     ));
-    let (told, _) = look(&mut reader).await;
-    assert_eq!(told, ["create consumers \"1\"", "touched consumers"]);
+    let (received, _) = look(&mut reader).await;
+    assert_eq!(received, ["create consumers \"1\"", "touched consumers"]);
 }
 
 /// The evicting reader.
@@ -286,9 +286,9 @@ async fn a_later_program_adds_fields_and_an_earlier_one_takes_none_away() {
     assert_eq!(kept.unchanged, ["consumers"]);
     let _ = reader.all().await;
     database.sqlite3("INSERT INTO consumers VALUES ('2', 'bob', 'b');");
-    let told = reader.changes(later).await;
+    let received = reader.changes(later).await;
     assert_eq!(
-        crate::support::text(told[0].new.as_ref(), 2).as_deref(),
+        crate::support::text(received[0].new.as_ref(), 2).as_deref(),
         Some("b")
     );
 }

@@ -76,9 +76,9 @@ async fn records_hold_every_part_of_the_key() {
          UPDATE stocks SET note = 'w' WHERE tenant = 1;\
          DELETE FROM stocks WHERE shelf = 'a';",
     );
-    let told = changes(&mut reader).await;
+    let received = changes(&mut reader).await;
     assert_eq!(
-        told,
+        received,
         [
             "create 1:a - -> x",
             "create 1:b - -> y",
@@ -110,10 +110,10 @@ async fn keys_whose_parts_run_together_are_different_rows() {
         ));
     }
     // Each row has a create and an update of its own, in whichever transaction.
-    let told = changes(&mut reader).await;
-    assert_eq!(told.len(), 2 * shelves.len(), "{told:?}");
-    let updates = told.iter().filter(|it| it.ends_with("x -> y")).count();
-    assert_eq!(updates, shelves.len(), "{told:?}");
+    let received = changes(&mut reader).await;
+    assert_eq!(received.len(), 2 * shelves.len(), "{received:?}");
+    let updates = received.iter().filter(|it| it.ends_with("x -> y")).count();
+    assert_eq!(updates, shelves.len(), "{received:?}");
 }
 
 #[tokio::test]
@@ -128,10 +128,10 @@ async fn a_row_that_is_replaced_is_an_update_and_those_in_its_way_are_deletes() 
         database.sqlite3(&format!(
             "{settings} REPLACE INTO stocks VALUES (1, 'a', 'n', 'new');"
         ));
-        let mut told = changes(&mut reader).await;
-        told.sort();
+        let mut received = changes(&mut reader).await;
+        received.sort();
         let expected = ["delete 2:a z -> -", "update 1:a x -> new"];
-        assert_eq!(told, expected, "{settings}");
+        assert_eq!(received, expected, "{settings}");
 
         // A key that changes to that of another row.
         database.sqlite3(&format!(
@@ -202,9 +202,9 @@ async fn rows_go_with_a_changed_parent_and_with_one_that_is_deleted() {
     assert_eq!(keys, ["stocks@:1:a", "stocks@:1:b%3A"]);
 
     database.sqlite3("PRAGMA foreign_keys = ON; DELETE FROM tenants WHERE id = 1;");
-    let mut told = changes(&mut reader).await;
-    told.sort();
-    assert_eq!(told, ["delete 1:a x -> -", "delete 1:b%3A y -> -"]);
+    let mut received = changes(&mut reader).await;
+    received.sort();
+    assert_eq!(received, ["delete 1:a x -> -", "delete 1:b%3A y -> -"]);
 }
 
 #[tokio::test]

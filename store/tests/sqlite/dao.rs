@@ -16,7 +16,7 @@ use tidings_store::{
 };
 
 use crate::{
-    reader::{Reader, Told},
+    reader::{ReadItem, Reader},
     support::{Database, log_of},
 };
 
@@ -117,8 +117,11 @@ async fn records_of_one_write_have_one_mark_which_the_store_names() {
     assert!(!reader.cursor.covers(mark));
     let rest = reader.all().await;
     assert!(reader.cursor.covers(mark));
-    for told in first.iter().chain(&rest) {
-        assert!(matches!(told, Told::Row(of, _) if *of == mark), "{told:?}");
+    for received in first.iter().chain(&rest) {
+        assert!(
+            matches!(received, ReadItem::Row(of, _) if *of == mark),
+            "{received:?}"
+        );
     }
     assert_eq!(first.len() + rest.len(), 4);
     let key = tidings_core::PrimaryKey::from(2_i64);
@@ -151,9 +154,9 @@ async fn the_node_and_silence_are_written_to_the_records_of_the_write() {
         .all()
         .await
         .iter()
-        .map(|told| match told {
-            Told::Row(_, row) => row.announce,
-            Told::Entity(_) => panic!("{told:?}"),
+        .map(|received| match received {
+            ReadItem::Row(_, row) => row.announce,
+            ReadItem::Entity(_) => panic!("{received:?}"),
         })
         .collect();
     assert_eq!(announced, [Announce::Event, Announce::Silent]);
@@ -176,8 +179,11 @@ async fn a_write_whose_trigger_is_missing_tells_of_the_whole_entity() {
         })
         .await
         .unwrap();
-    let told = reader.operations().await;
-    assert!(told.contains(&"touched owners".to_owned()), "{told:?}");
+    let received = reader.operations().await;
+    assert!(
+        received.contains(&"touched owners".to_owned()),
+        "{received:?}"
+    );
     assert!(!reader.log.capture().is_in_place());
 }
 
@@ -215,8 +221,8 @@ async fn changes_recorded_by_ones_own_sql_are_told_and_rolled_back_with_it() {
             _ => transaction.rollback().await.unwrap(),
         }
     }
-    let told = reader.changes(Owner::schema()).await;
-    let names: Vec<_> = told
+    let received = reader.changes(Owner::schema()).await;
+    let names: Vec<_> = received
         .iter()
         .map(|change| {
             (

@@ -188,7 +188,7 @@ fn stored(row: &SqliteRow) -> Vec<String> {
 }
 
 /// The same for a reported row.
-fn told(row: &Row) -> Vec<String> {
+fn received(row: &Row) -> Vec<String> {
     let whole = |value: &Value| match value {
         Value::Boolean(value) => format!("{:?}", Some(i64::from(*value))),
         Value::Integer(value) => format!("{:?}", Some(value)),
@@ -306,11 +306,11 @@ async fn extremes_of_every_kind_are_told_as_a_select_shows_them() {
         let (Some(row), Value::Integer(id)) = (&change.new, told_key(&change)) else {
             continue;
         };
-        last.insert(id, told(row));
+        last.insert(id, received(row));
     }
     assert_eq!((last.len(), found.len()), (rows.len(), rows.len()));
-    for (told, row) in last.values().zip(&found) {
-        assert_eq!(*told, stored(row));
+    for (received, row) in last.values().zip(&found) {
+        assert_eq!(*received, stored(row));
     }
 }
 

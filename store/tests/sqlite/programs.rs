@@ -9,7 +9,7 @@ use tidings_core::{Operation, Value, log::Extent};
 use tidings_store::{Logging, Store};
 
 use crate::{
-    reader::Told,
+    reader::ReadItem,
     support::{Database, Reader, TABLES, at_head, changes, log_of, schemas},
 };
 
@@ -111,15 +111,15 @@ async fn a_users_trigger_that_writes_the_row_again_leaves_a_true_history() {
             database.sqlite3(first);
 
             // One event or two, each of which begins with the values at the end of the one before.
-            let told = changes(&mut reader, 0, 2).await;
+            let received = changes(&mut reader, 0, 2).await;
             let mut at = if event == "UPDATE" { "a" } else { "-" };
-            for change in &told {
+            for change in &received {
                 let (_, images) = change.split_once(' ').unwrap();
                 let (old, new) = images.split_once(" -> ").unwrap();
-                assert_eq!(old, at, "{told:?} ({event}, made {made})");
+                assert_eq!(old, at, "{received:?} ({event}, made {made})");
                 at = new;
             }
-            assert_eq!(at, last, "{told:?} ({event}, made {made})");
+            assert_eq!(at, last, "{received:?} ({event}, made {made})");
         }
     }
 }
@@ -135,8 +135,8 @@ async fn a_row_that_a_trigger_deletes_or_makes_again_is_told_in_order() {
          INSERT INTO consumers VALUES ('1', 'ghost', NULL), ('2', 'phoenix', NULL);\
          DELETE FROM consumers WHERE id = '2';",
     );
-    let told = changes(&mut reader, 0, 1).await;
-    assert_eq!(told, ["create - -> phoenix", "update phoenix -> ashes"]);
+    let received = changes(&mut reader, 0, 1).await;
+    assert_eq!(received, ["create - -> phoenix", "update phoenix -> ashes"]);
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn pages_lose_nothing_and_a_row_beyond_a_mebibyte_is_told_by_its_keys() {
     assert_eq!((first.len(), extent), (3, Extent::More));
     let rest = reader.all().await;
     assert_eq!(rest.len(), 8);
-    let Told::Row(_, row) = &rest[7] else {
+    let ReadItem::Row(_, row) = &rest[7] else {
         panic!("{:?}", rest[7]);
     };
     assert!(row.new.is_partial());
@@ -173,9 +173,9 @@ async fn a_transaction_that_writes_a_row_again_is_one_change() {
          DELETE FROM consumers WHERE id = '2'; UPDATE consumers SET username = 'd'; COMMIT;\
          UPDATE consumers SET username = 'e'; UPDATE consumers SET username = 'f';",
     );
-    let told = changes(&mut reader, 0, 1).await;
+    let received = changes(&mut reader, 0, 1).await;
     assert_eq!(
-        told,
+        received,
         [
             "create - -> b",
             "update b -> d",
@@ -204,7 +204,7 @@ async fn a_transaction_is_one_change_on_several_pages_and_after_it_was_checkpoin
     assert_eq!(marks[..4], [marks[0]; 4], "{marks:?}");
     assert_ne!(marks[4], marks[0], "{marks:?}");
 
-    let Told::Row(mark, row) = &first[0] else {
+    let ReadItem::Row(mark, row) = &first[0] else {
         panic!("{first:?}");
     };
     let group = reader
@@ -239,7 +239,7 @@ async fn transactions_that_cannot_be_told_apart_are_told_record_by_record() {
              BEGIN; UPDATE consumers SET username = 'c'; UPDATE consumers SET username = 'd'; COMMIT;\
              BEGIN; UPDATE consumers SET username = 'e'; UPDATE consumers SET username = 'f'; COMMIT;"
         ));
-        let told = changes(&mut reader, 0, 1).await;
+        let received = changes(&mut reader, 0, 1).await;
         let each = [
             "create - -> a",
             "update a -> b",
@@ -247,7 +247,7 @@ async fn transactions_that_cannot_be_told_apart_are_told_record_by_record() {
             "update c -> d",
             "update d -> f",
         ];
-        assert_eq!(told, each, "{how}");
+        assert_eq!(received, each, "{how}");
     }
 }
 
@@ -288,7 +288,7 @@ async fn a_transaction_that_was_told_record_by_record_keeps_its_marks() {
         "{LARGE} BEGIN; UPDATE consumers SET username = 'b';\
          UPDATE consumers SET username = 'c'; COMMIT;"
     ));
-    let marks = |told: &[Told]| told.iter().map(mark_of).collect::<Vec<_>>();
+    let marks = |received: &[ReadItem]| received.iter().map(mark_of).collect::<Vec<_>>();
     let first = reader.all().await;
     for _ in 0..3 {
         reader.cursor = before.clone();
@@ -296,7 +296,7 @@ async fn a_transaction_that_was_told_record_by_record_keeps_its_marks() {
     }
 
     // Handlers run for the changes that the marks group.
-    let Told::Row(mark, row) = &first[1] else {
+    let ReadItem::Row(mark, row) = &first[1] else {
         panic!("{first:?}");
     };
     let group = reader.log.group(*mark, &row.entity, &row.key).await;
@@ -333,9 +333,9 @@ async fn no_two_transactions_are_taken_for_one() {
     let (mut records, mut over) = (0, false);
     while !over {
         over = writers.iter().all(std::thread::JoinHandle::is_finished);
-        for told in reader.all().await {
-            let Told::Row(mark, row) = told else {
-                panic!("{told:?}");
+        for received in reader.all().await {
+            let ReadItem::Row(mark, row) = received else {
+                panic!("{received:?}");
             };
             let note = row.new.value("note").expect("a row");
             let transaction = transactions.entry(mark.number()).or_default();
@@ -351,9 +351,9 @@ async fn no_two_transactions_are_taken_for_one() {
     assert!(transactions.len() < records, "none was known");
 }
 
-fn mark_of(told: &Told) -> u64 {
-    let Told::Row(mark, _) = told else {
-        panic!("{told:?}");
+fn mark_of(received: &ReadItem) -> u64 {
+    let ReadItem::Row(mark, _) = received else {
+        panic!("{received:?}");
     };
     mark.number()
 }

@@ -16,8 +16,8 @@ async fn a_row_that_is_replaced_under_its_own_key_is_an_update() {
         ));
         // Otherwise SQLite fires the delete triggers too: the row is deleted and created again in
         // one transaction.
-        let told = changes(&mut reader, 0, 2).await;
-        assert_eq!(told, ["create - -> a", "update a -> b"], "{settings}");
+        let received = changes(&mut reader, 0, 2).await;
+        assert_eq!(received, ["create - -> a", "update a -> b"], "{settings}");
     }
 }
 
@@ -37,10 +37,10 @@ async fn every_row_that_is_replaced_is_deleted_once() {
             database.sqlite3(&format!(
                 "{settings} {write} DELETE FROM consumers WHERE id = '3';"
             ));
-            let mut told = changes(&mut reader, 0, 2).await;
-            told.sort();
+            let mut received = changes(&mut reader, 0, 2).await;
+            received.sort();
             let expected = ["delete b -> -", "delete c -> -", "update a -> new"];
-            assert_eq!(told, expected, "{settings} {write}");
+            assert_eq!(received, expected, "{settings} {write}");
             assert_eq!(
                 database.sqlite3("SELECT count(*) FROM tidings_log WHERE kind = 'n';"),
                 "0\n",
@@ -59,10 +59,10 @@ async fn a_key_that_moves_onto_another_row_replaces_it() {
          INSERT OR REPLACE INTO consumers (rowid, id, username) VALUES (7, '1', 'ann');\
          INSERT OR REPLACE INTO consumers (rowid, id, username) VALUES (7, '2', 'bob');",
     );
-    let told = changes(&mut reader, 1, 1).await;
+    let received = changes(&mut reader, 1, 1).await;
     // One group: the deleted row and the one that took its key.
     assert_eq!(
-        told,
+        received,
         ["create - -> k1", "create - -> k2", "update k2 -> k1"],
     );
     let (database, _store, mut reader) = at_head().await;
@@ -70,10 +70,10 @@ async fn a_key_that_moves_onto_another_row_replaces_it() {
         "INSERT OR REPLACE INTO consumers (rowid, id, username) VALUES (7, '1', 'ann');\
          INSERT OR REPLACE INTO consumers (rowid, id, username) VALUES (7, '2', 'bob');",
     );
-    let mut told = changes(&mut reader, 0, 1).await;
-    told.sort();
+    let mut received = changes(&mut reader, 0, 1).await;
+    received.sort();
     assert_eq!(
-        told,
+        received,
         ["create - -> ann", "create - -> bob", "delete ann -> -"]
     );
 }
@@ -90,9 +90,9 @@ async fn what_only_looked_like_a_replacement_tells_no_handler() {
              DELETE FROM consumers WHERE id = '1';\
              INSERT INTO consumers VALUES ('1', 'ann', 'c');"
         ));
-        let told = changes(&mut reader, 0, 2).await;
+        let received = changes(&mut reader, 0, 2).await;
         assert_eq!(
-            told,
+            received,
             [
                 "create - -> a",
                 "update a -> b",
@@ -148,10 +148,10 @@ async fn defaults_and_partial_indexes_are_repeated_as_they_are_meant() {
          REPLACE INTO consumers (id, username, note) VALUES ('2', NULL, 'b');\
          REPLACE INTO consumers (id, username, note) VALUES ('3', 'cid', 'b');",
     );
-    let mut told = changes(&mut reader, 0, 2).await;
-    told.sort();
+    let mut received = changes(&mut reader, 0, 2).await;
+    received.sort();
     assert_eq!(
-        told,
+        received,
         [
             "create - -> a",
             "create - -> b",
