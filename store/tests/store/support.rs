@@ -34,9 +34,9 @@ impl Recorder {
 
     /// The only change set that was received since the last call.
     pub(crate) fn take_one(&self) -> ChangeSet {
-        let mut heard = self.take();
-        assert_eq!(heard.len(), 1, "{heard:#?}");
-        heard.remove(0)
+        let mut received = self.take();
+        assert_eq!(received.len(), 1, "{received:#?}");
+        received.remove(0)
     }
 
     pub(crate) fn take_in_doubt(&self) -> Vec<ChangeSet> {

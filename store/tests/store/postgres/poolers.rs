@@ -45,8 +45,10 @@ async fn read(log: &dyn KeptLog, cursor: &mut Cursor) -> usize {
         let Read::Batch(batch) = log.read(cursor, 100, None).await.unwrap() else {
             panic!("a gap");
         };
-        let told = batch.records.iter();
-        rows += told.filter(|it| matches!(it.body, Body::Row(_))).count();
+        let reported = batch.records.iter();
+        rows += reported
+            .filter(|it| matches!(it.body, Body::Row(_)))
+            .count();
         *cursor = batch.cursor;
         if batch.extent == Extent::All {
             return rows;
@@ -78,15 +80,15 @@ async fn through_a_pooler_each_read_gets_its_own_rows_and_the_log_tells_every_wr
             let (consumers, invoices) = (fixture.dao(), fixture.dao());
             writing.spawn(write(consumers, invoices, store * WRITERS + writer));
         }
-        let mut told = 0;
+        let mut reported = 0;
         while !writing.is_empty() {
-            told += read(&*log, &mut cursor).await;
+            reported += read(&*log, &mut cursor).await;
             while let Some(written) = writing.try_join_next() {
                 written.unwrap();
             }
         }
-        told += read(&*log, &mut cursor).await;
-        assert_eq!(told, 2 * WRITERS * ROUNDS);
+        reported += read(&*log, &mut cursor).await;
+        assert_eq!(reported, 2 * WRITERS * ROUNDS);
         for _ in 0..2 {
             assert_eq!(log.prune(Duration::from_secs(3_600)).await.unwrap(), 0);
         }

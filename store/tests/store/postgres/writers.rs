@@ -58,9 +58,9 @@ async fn a_delete_takes_along_what_is_inserted_beside_it() {
         }
         let left = credentials.page(Default::default()).await.unwrap();
         assert_eq!(left.data, []);
-        let heard = fixture.sink.take();
-        let heard: Vec<_> = heard.iter().flat_map(|set| &set.changes).collect();
-        let count = |what: &str| heard.iter().filter(|it| in_short(it) == what).count();
+        let received = fixture.sink.take();
+        let received: Vec<_> = received.iter().flat_map(|set| &set.changes).collect();
+        let count = |what: &str| received.iter().filter(|it| in_short(it) == what).count();
         assert_eq!(count("create keyauth_credentials"), made);
         assert_eq!(count("delete keyauth_credentials"), made);
     }
@@ -150,10 +150,10 @@ async fn writers_in_transactions_of_many_rows_are_heard_in_the_order_of_each_row
     for writer in join_all(writers).await {
         writer.unwrap();
     }
-    let heard = fixture.sink.take();
-    assert_eq!(heard.len(), 1 + 8 * 60);
+    let received = fixture.sink.take();
+    assert_eq!(received.len(), 1 + 8 * 60);
     let mut last = None;
-    for set in heard {
+    for set in received {
         let (operation, new, old) = typed::<Consumer>(&set.changes[0]);
         assert_eq!(operation == Operation::Update, last.is_some());
         assert_eq!(old, last);

@@ -42,8 +42,8 @@ async fn indexes_and_triggers_of_others_outlive_a_table_that_is_made_again() {
         .run("CREATE TABLE seen AS SELECT * FROM heard, shown, pragma_index_info('theirs')")
         .await;
     let told = migrations(&place, second).step_after("look", |sql| async move {
-        let heard = sql.rows("SELECT group_concat(word) FROM heard").await?;
-        assert_eq!(heard[0][0].as_deref(), Some("a,none"));
+        let received = sql.rows("SELECT group_concat(word) FROM heard").await?;
+        assert_eq!(received[0][0].as_deref(), Some("a,none"));
         let shown = sql.rows("SELECT count(*) FROM seen").await?;
         assert_eq!(shown[0][0].as_deref(), Some("4"));
         Ok(())

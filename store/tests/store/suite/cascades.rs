@@ -31,8 +31,8 @@ async fn a_delete_announces_every_descendant_once_children_first() {
         .await
         .unwrap()
         .unwrap();
-    let heard = fixture.sink.take_one();
-    let short: Vec<_> = heard.changes.iter().map(in_short).collect();
+    let received = fixture.sink.take_one();
+    let short: Vec<_> = received.changes.iter().map(in_short).collect();
     assert_eq!(
         short,
         [
@@ -42,10 +42,10 @@ async fn a_delete_announces_every_descendant_once_children_first() {
             "delete consumers"
         ]
     );
-    let (_, last, old) = typed::<Credential>(&heard.changes[0]);
+    let (_, last, old) = typed::<Credential>(&received.changes[0]);
     assert_eq!((last, old), (key.clone(), None));
     assert_eq!(
-        evicted(&heard),
+        evicted(&received),
         [
             format!("acls:{}:g", bob.id),
             format!("acls@{}", group.id),
@@ -117,10 +117,10 @@ async fn set_null_is_one_update_of_each_row_however_many_references_it_loses() {
     fixture.sink.take();
     fixture.clock.advance(std::time::Duration::from_secs(3));
     fixture.dao::<Consumer>().delete(bob.id).await.unwrap();
-    let heard = fixture.sink.take_one();
-    let short: Vec<_> = heard.changes.iter().map(in_short).collect();
+    let received = fixture.sink.take_one();
+    let short: Vec<_> = received.changes.iter().map(in_short).collect();
     assert_eq!(short, ["update notes", "update notes", "delete consumers"]);
-    for (change, reader) in heard.changes.iter().zip([None, Some(Ref::to(&eve))]) {
+    for (change, reader) in received.changes.iter().zip([None, Some(Ref::to(&eve))]) {
         let (operation, row, old) = typed::<Note>(change);
         assert_eq!(operation, Operation::Update);
         assert_eq!((row.author, row.reader), (None, reader));
@@ -315,12 +315,12 @@ async fn a_large_tree_is_deleted_whole() {
     updated.await.unwrap().unwrap();
     assert_eq!(fixture.sink.take_one().evict.len(), knots.len());
     delete(&table, 0).await.unwrap().unwrap();
-    let heard = fixture.sink.take_one();
-    let mut order = ids(&heard);
+    let received = fixture.sink.take_one();
+    let mut order = ids(&received);
     assert_eq!(order.last(), Some(&0));
     let position = |id| order.iter().position(|&other| other == id);
     assert!(position(1300) < position(1299) && position(1201) < position(1200));
-    assert_eq!(heard.evict.len(), knots.len());
+    assert_eq!(received.evict.len(), knots.len());
     order.sort_unstable();
     assert_eq!(order, (0..=1300).collect::<Vec<_>>());
 }

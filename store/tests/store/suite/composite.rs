@@ -124,13 +124,13 @@ async fn rows_that_differ_in_one_part_are_two_rows() {
         .await
         .unwrap();
     assert_eq!(changed.map(|row| (row.pieces, row.version)), Some((9, 2)));
-    let heard = fixture.sink.take_one();
-    let (operation, row, old) = typed::<Stock>(&heard.changes[0]);
+    let received = fixture.sink.take_one();
+    let (operation, row, old) = typed::<Stock>(&received.changes[0]);
     assert_eq!((operation, row.pieces), (Operation::Update, 9));
     assert_eq!(old.as_ref(), Some(&all[0]));
     // Rows that share only one part of the key are not evicted.
     let key = format!("stocks@:{}:a", ann.id);
-    assert_eq!(evicted(&heard), [key.as_str()]);
+    assert_eq!(evicted(&received), [key.as_str()]);
 
     assert_eq!(
         stocks.delete(all[1].id()).await.unwrap().as_ref(),
@@ -308,14 +308,14 @@ async fn a_transaction_tells_each_row_once_by_its_whole_key() {
     stocks.delete(stock(&bob, "a", 0).id()).await.unwrap();
     stocks.insert(stock(&ann, "b", 3)).await.unwrap();
     transaction.commit().await.unwrap();
-    let heard = fixture.sink.take_one();
-    let told: Vec<_> = heard.changes.iter().map(typed::<Stock>).collect();
-    let told: Vec<_> = told
+    let received = fixture.sink.take_one();
+    let reported: Vec<_> = received.changes.iter().map(typed::<Stock>).collect();
+    let reported: Vec<_> = reported
         .into_iter()
         .map(|(operation, row, _)| (operation, row.shelf, row.pieces))
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             (Operation::Create, "a".to_owned(), 2),
             (Operation::Create, "b".to_owned(), 3),
@@ -377,8 +377,8 @@ async fn rows_go_with_their_parent_each_with_its_own_event() {
     let consumers = fixture.dao::<Consumer>();
     let tagged = |row: &mut Consumer| row.tags = Some(["x".to_owned()].into());
     let ann = consumers.update(ann.id, tagged).await.unwrap().unwrap();
-    let heard = fixture.sink.take_one();
-    let keys = evicted(&heard);
+    let received = fixture.sink.take_one();
+    let keys = evicted(&received);
     for shelf in ["a", "b"] {
         let own = format!("stocks@:{}:{shelf}", ann.id);
         assert!(keys.iter().any(|key| **key == own), "{keys:?}");
@@ -387,8 +387,8 @@ async fn rows_go_with_their_parent_each_with_its_own_event() {
     }
 
     assert!(consumers.delete(ann.id).await.unwrap().is_some());
-    let heard = fixture.sink.take_one();
-    let mut short: Vec<_> = heard.changes.iter().map(in_short).collect();
+    let received = fixture.sink.take_one();
+    let mut short: Vec<_> = received.changes.iter().map(in_short).collect();
     assert_eq!(short.pop().as_deref(), Some("delete consumers"));
     short.sort();
     assert_eq!(
@@ -424,9 +424,9 @@ async fn more_rows_than_are_told_one_by_one_go_with_their_parent() {
             .unwrap()
             .is_some()
     );
-    let heard = fixture.sink.take_one();
-    assert!(heard.changes.is_empty());
-    let touched: Vec<_> = heard.touched.iter().map(|it| it.name()).collect();
+    let received = fixture.sink.take_one();
+    assert!(received.changes.is_empty());
+    let touched: Vec<_> = received.touched.iter().map(|it| it.name()).collect();
     assert_eq!(touched, ["consumers", "stocks"]);
     assert_eq!(stocks.page(PageQuery::new()).await.unwrap().data, [kept]);
 }

@@ -17,17 +17,17 @@ async fn a_create_is_one_change_with_the_row_and_no_predecessor() {
         .insert(consumer("bob"))
         .await
         .unwrap();
-    let heard = fixture.sink.take_one();
-    assert_eq!(heard.changes.len(), 1);
-    let (operation, row, old) = typed::<Consumer>(&heard.changes[0]);
+    let received = fixture.sink.take_one();
+    assert_eq!(received.changes.len(), 1);
+    let (operation, row, old) = typed::<Consumer>(&received.changes[0]);
     assert_eq!((operation, &row, old), (Operation::Create, &bob, None));
     assert_eq!(row.custom_id, None);
     assert_eq!(
-        evicted(&heard),
+        evicted(&received),
         ["consumers:bob".to_owned(), format!("consumers@{}", bob.id)]
     );
-    assert!(!heard.no_event);
-    assert_eq!(heard.cause, None);
+    assert!(!received.no_event);
+    assert_eq!(received.cause, None);
 }
 
 /// EV2
@@ -78,9 +78,9 @@ async fn an_update_carries_its_true_predecessor_and_evicts_the_keys_of_both() {
         .await
         .unwrap()
         .unwrap();
-    let heard = fixture.sink.take_one();
+    let received = fixture.sink.take_one();
     assert_eq!(
-        evicted(&heard),
+        evicted(&received),
         [
             "keyauth_credentials:first".to_owned(),
             "keyauth_credentials:second".to_owned(),
@@ -88,7 +88,7 @@ async fn an_update_carries_its_true_predecessor_and_evicts_the_keys_of_both() {
         ]
     );
     assert_eq!(
-        typed::<Credential>(&heard.changes[0]),
+        typed::<Credential>(&received.changes[0]),
         (Operation::Update, second, Some(first))
     );
 }
@@ -135,9 +135,9 @@ async fn a_silent_write_changes_the_row_and_evicts_but_says_that_no_handler_is_t
         .insert_with(consumer("bob"), WriteOptions::silent())
         .await
         .unwrap();
-    let heard = fixture.sink.take_one();
-    assert!(heard.no_event);
-    assert_eq!(heard.evict.len(), 2);
+    let received = fixture.sink.take_one();
+    assert!(received.no_event);
+    assert_eq!(received.evict.len(), 2);
     assert_eq!(consumers.select(bob.id).await.unwrap(), Some(bob));
 }
 
@@ -188,10 +188,10 @@ async fn a_changed_parent_takes_the_cached_children_along_to_any_depth() {
         .update(bob.id, |_| ())
         .await
         .unwrap();
-    let heard = fixture.sink.take_one();
+    let received = fixture.sink.take_one();
     expected.sort();
-    assert_eq!(evicted(&heard), expected);
-    assert_eq!(heard.changes.len(), 1);
+    assert_eq!(evicted(&received), expected);
+    assert_eq!(received.changes.len(), 1);
 }
 
 #[tokio::test]

@@ -157,11 +157,11 @@ async fn rows_past_their_time_are_removed_with_what_hangs_on_them() {
         (cleared.removed, cleared.kept, cleared.busy),
         (249, 1, false)
     );
-    let heard = fixture.sink.take();
-    let changes: Vec<_> = heard.iter().flat_map(|set| &set.changes).collect();
+    let received = fixture.sink.take();
+    let changes: Vec<_> = received.iter().flat_map(|set| &set.changes).collect();
     assert_eq!(changes.len(), 250, "the tokens and the use of one");
     assert!(changes.iter().all(|it| it.operation == Operation::Delete));
-    let evicted: Vec<_> = heard.iter().flat_map(|set| &set.evict).collect();
+    let evicted: Vec<_> = received.iter().flat_map(|set| &set.evict).collect();
     assert!(evicted.iter().any(|key| key.as_str() == "tokens:t3"));
     assert_eq!(uses.select(1).await.unwrap(), None);
     assert!(uses.select(2).await.unwrap().is_some());

@@ -40,9 +40,9 @@ async fn a_consumer_with_100_000_credentials_goes_with_all_of_them_and_nothing_e
 
     let deleted = consumers.delete(bob.id).await.unwrap();
     assert_eq!(deleted, Some(bob));
-    let heard = fixture.sink.take_one();
-    assert_eq!((heard.changes, heard.evict), (vec![], vec![]));
-    assert_eq!(names(&heard.touched), [Consumer::NAME, Credential::NAME]);
+    let received = fixture.sink.take_one();
+    assert_eq!((received.changes, received.evict), (vec![], vec![]));
+    assert_eq!(names(&received.touched), [Consumer::NAME, Credential::NAME]);
     let left = fixture.dao::<Credential>().page(Default::default()).await;
     assert_eq!(left.unwrap().data, [kept]);
     place.expect_deletes(100_001).await;
@@ -126,8 +126,8 @@ async fn references_of_many_rows_are_cleared_each_with_its_time() {
     fixture.sink.take();
 
     fixture.dao::<Consumer>().delete(bob.id).await.unwrap();
-    let heard = fixture.sink.take_one();
-    assert_eq!(names(&heard.touched), [Consumer::NAME, Note::NAME]);
+    let received = fixture.sink.take_one();
+    assert_eq!(names(&received.touched), [Consumer::NAME, Note::NAME]);
     let last = fixture.dao::<Note>().select(10_001).await.unwrap();
     let expected = Note {
         id: 10_001,
@@ -147,9 +147,9 @@ async fn an_update_whose_children_are_too_many_to_evict_one_by_one_tells_their_e
     fixture.sink.take();
 
     consumers.update(bob.id, |_| ()).await.unwrap();
-    let heard = fixture.sink.take_one();
-    assert_eq!((heard.changes, heard.evict), (vec![], vec![]));
-    assert_eq!(names(&heard.touched), [Acl::NAME, Consumer::NAME]);
+    let received = fixture.sink.take_one();
+    assert_eq!((received.changes, received.evict), (vec![], vec![]));
+    assert_eq!(names(&received.touched), [Acl::NAME, Consumer::NAME]);
 }
 
 #[tokio::test]

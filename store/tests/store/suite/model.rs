@@ -323,11 +323,11 @@ proptest! {
             for operation in tree.chain(operations) {
                 let predicted = predict(&model, &operation);
                 let result = run(&table, operation.clone()).await;
-                let heard = fixture.sink.take();
+                let received = fixture.sink.take();
                 match (predicted, result) {
                     (Ok(next), Ok(())) => {
-                        assert!(heard.len() <= 1);
-                        for changes in &heard {
+                        assert!(received.len() <= 1);
+                        for changes in &received {
                             replay(&mut model, changes);
                             check_children(&model, changes);
                         }
@@ -342,7 +342,7 @@ proptest! {
                             _ => false,
                         };
                         assert!(fits, "{operation:?}: {reason}, but {error:?}");
-                        assert!(heard.is_empty());
+                        assert!(received.is_empty());
                     }
                     (predicted, result) => panic!("{operation:?}: {predicted:?}, but {result:?}"),
                 }

@@ -166,9 +166,9 @@ async fn many_rows_are_inserted_whole_or_not_at_all() {
         range.map(|it| consumer(&format!("c{it}"))).collect()
     };
     let made = consumers.insert_many(names(0..1_234)).await.unwrap();
-    let heard = fixture.sink.take_one();
-    assert_eq!((made.len(), heard.changes.len()), (1_234, 1_234));
-    assert_eq!(in_short(&heard.changes[7]), "create consumers");
+    let received = fixture.sink.take_one();
+    assert_eq!((made.len(), received.changes.len()), (1_234, 1_234));
+    assert_eq!(in_short(&received.changes[7]), "create consumers");
     assert_eq!(made[7].username.as_deref(), Some("c7"));
     let stored = consumers.select(made[1_233].id).await.unwrap();
     assert_eq!(stored.as_ref(), Some(&made[1_233]));

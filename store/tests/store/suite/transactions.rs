@@ -39,8 +39,8 @@ async fn calls_on_several_entities_are_one_commit_with_one_change_for_each_row()
     assert_eq!(fixture.sink.take(), []);
     transaction.commit().await.unwrap();
 
-    let heard = fixture.sink.take_one();
-    let short: Vec<_> = heard.changes.iter().map(in_short).collect();
+    let received = fixture.sink.take_one();
+    let short: Vec<_> = received.changes.iter().map(in_short).collect();
     assert_eq!(
         short,
         [
@@ -50,13 +50,13 @@ async fn calls_on_several_entities_are_one_commit_with_one_change_for_each_row()
             "delete keyauth_credentials"
         ]
     );
-    let (_, created, _) = typed::<Consumer>(&heard.changes[0]);
+    let (_, created, _) = typed::<Consumer>(&received.changes[0]);
     assert_eq!(created.username.as_deref(), Some("rob"));
-    let (_, updated, before) = typed::<Consumer>(&heard.changes[2]);
+    let (_, updated, before) = typed::<Consumer>(&received.changes[2]);
     assert_eq!(updated.username.as_deref(), Some("ava"));
     assert_eq!(before, Some(eve.clone()));
-    assert_eq!(typed::<Credential>(&heard.changes[3]).1, old);
-    let keys = evicted(&heard);
+    assert_eq!(typed::<Credential>(&received.changes[3]).1, old);
+    let keys = evicted(&received);
     for key in [
         "consumers:bob".to_owned(),
         "consumers:rob".to_owned(),
@@ -128,8 +128,8 @@ async fn a_closure_that_fails_or_panics_and_a_handle_that_is_dropped_change_noth
     let consumers = consumers.unwrap().data;
     assert_eq!(consumers.len(), 1);
     assert_eq!(made.consumer, Ref::to(&consumers[0]));
-    let heard = fixture.sink.take_one();
-    let short: Vec<_> = heard.changes.iter().map(in_short).collect();
+    let received = fixture.sink.take_one();
+    let short: Vec<_> = received.changes.iter().map(in_short).collect();
     assert_eq!(short, ["create consumers", "create acls"]);
 }
 
@@ -262,12 +262,12 @@ async fn a_transaction_that_writes_nothing_is_not_heard_of_and_a_tree_goes_in_on
         transaction.dao::<Consumer>()?.delete(bob.id).await
     });
     assert!(deleted.await.unwrap().is_some());
-    let heard = fixture.sink.take_one();
-    let operations: Vec<_> = heard.changes.iter().map(|it| it.operation).collect();
+    let received = fixture.sink.take_one();
+    let operations: Vec<_> = received.changes.iter().map(|it| it.operation).collect();
     assert_eq!(
         operations,
         [Operation::Delete; 3],
         "the new grant was never seen"
     );
-    assert_eq!(heard.changes[0].schema.name(), Grant::NAME);
+    assert_eq!(received.changes[0].schema.name(), Grant::NAME);
 }

@@ -44,9 +44,9 @@ async fn changes_are_heard_in_commit_order_with_true_predecessors() {
         for writer in writers.collect::<Vec<_>>() {
             writer.await.unwrap();
         }
-        let heard = fixture.sink.take();
-        assert_eq!(heard.len(), 800);
-        for (expected, changes) in (1..).zip(&heard) {
+        let received = fixture.sink.take();
+        assert_eq!(received.len(), 800);
+        for (expected, changes) in (1..).zip(&received) {
             let (operation, new, old) = typed::<Consumer>(&changes.changes[0]);
             assert_eq!(operation, Operation::Update);
             assert_eq!(
@@ -87,7 +87,7 @@ fn poll_and_drop<F: Future>(future: F, polls: usize) -> impl Future<Output = boo
 
 /// How often the keys of a consumer were evicted so far, and how many changes the sink has
 /// received.
-fn heard(fixture: &Fixture, name: &str) -> (usize, usize) {
+fn received(fixture: &Fixture, name: &str) -> (usize, usize) {
     let key = format!("consumers:{name}");
     let committed = fixture.sink.committed();
     let evicted = committed.iter().flat_map(|changes| &changes.evict);
@@ -98,13 +98,13 @@ fn heard(fixture: &Fixture, name: &str) -> (usize, usize) {
 /// Waits for a write that no one awaits, until the sink has received its change.
 async fn until_heard(fixture: &Fixture, name: &str, times: usize) {
     for _ in 0..20_000 {
-        if heard(fixture, name) == (times, times) {
+        if received(fixture, name) == (times, times) {
             return;
         }
         // A round trip to the database, so that this is not a busy loop.
         drop(fixture.store.health().await);
     }
-    panic!("{name}: heard {:?}, not {times}", heard(fixture, name));
+    panic!("{name}: heard {:?}, not {times}", received(fixture, name));
 }
 
 /// G2

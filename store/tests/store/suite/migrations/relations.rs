@@ -41,11 +41,11 @@ async fn references_that_act_by_themselves_are_replaced_and_cascades_work() {
     let bob = fixture.dao::<Consumer>().select_by("username", "bob").await;
     let bob = bob.unwrap().unwrap();
     fixture.dao::<Consumer>().delete(bob.id).await.unwrap();
-    let heard = fixture.sink.take_one();
+    let received = fixture.sink.take_one();
     assert_eq!(
-        heard.changes.len(),
+        received.changes.len(),
         2,
-        "the credential is told of: {heard:?}"
+        "the credential is told of: {received:?}"
     );
     fixture.store.close().await.unwrap();
 }
