@@ -20,9 +20,9 @@ impl Released {
 
     /// Waits until the database is released; indefinitely if the store is dropped before.
     pub(crate) fn wait(&self) -> BoxFuture<'static, ()> {
-        let mut said = self.0.subscribe();
+        let mut released = self.0.subscribe();
         async move {
-            if said.wait_for(|said| *said).await.is_err() {
+            if released.wait_for(|released| *released).await.is_err() {
                 std::future::pending().await
             }
         }

@@ -252,13 +252,13 @@ impl Migrations {
         let mut tables = LockWaits::of_tables(self.patience);
 
         loop {
-            let asked = Instant::now();
+            let started = Instant::now();
             let table = tables.next();
             let begun = slot
                 .target()?
                 .begin(Purpose::Apply, WaitLimits { turn, table });
             begun.await?;
-            turn = turn.saturating_sub(asked.elapsed());
+            turn = turn.saturating_sub(started.elapsed());
 
             let error = match self.change(slot).await {
                 Err(error) if error.is_lock_timeout() => error,

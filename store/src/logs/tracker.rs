@@ -119,7 +119,7 @@ impl CaptureTracker {
         &self,
         member: Option<&MemberId>,
         (from, next): (&Cursor, &Cursor),
-        asked: Tick,
+        started: Tick,
         states: Option<CaptureStates>,
         records: &mut Vec<Record>,
     ) -> Capture {
@@ -131,7 +131,7 @@ impl CaptureTracker {
 
         if let Some(states) = &states {
             tracked.latest = capture(states);
-            tracked.checked = asked;
+            tracked.checked = started;
         }
         match (tracked.move_to(member, from), states) {
             (Reader::Evicting, states) => {

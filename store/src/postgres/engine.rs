@@ -276,7 +276,7 @@ impl Engine for PostgresEngine {
             let seconds = rows.first().map(|row| row.try_get(0)).transpose();
             let seconds: Option<i64> = seconds.map_err(failed)?;
             let seconds = seconds.ok_or_else(|| {
-                let why = "the server did not tell the time";
+                let why = "the server did not return the time";
                 Error::Database(DatabaseError::other(why))
             })?;
             Ok(Timestamp::from_unix(seconds))

@@ -82,10 +82,10 @@ impl NodeLock {
             if held.proven.elapsed() < PROOF {
                 return Ok(());
             }
-            let asked = Instant::now();
+            let started = Instant::now();
             let answer = timeout_at(pool.deadline(), held.connection.run("SELECT 1")).await;
             if matches!(answer, Ok(Ok(()))) {
-                held.proven = asked;
+                held.proven = started;
                 return Ok(());
             }
         }

@@ -171,12 +171,12 @@ impl Commit {
         // sink.
         match (committed, self.changes.take()) {
             (Ok(()), Some(changes)) => {
-                let told = catch_unwind(AssertUnwindSafe(|| {
+                let notified = catch_unwind(AssertUnwindSafe(|| {
                     let handled = self.sink.committed(changes);
                     // While the commit holds its place, so that the last one is this one.
                     (handled, self.sink.last())
                 }));
-                Ok(told.unwrap_or_else(|payload| {
+                Ok(notified.unwrap_or_else(|payload| {
                     log_panic(&*payload);
                     (Box::pin(std::future::ready(())), None)
                 }))
@@ -187,7 +187,7 @@ impl Commit {
                     CommitError::Failed(error) => error,
                     CommitError::InDoubt(error) => {
                         if let Some(changes) = changes {
-                            tell_doubt(&*self.sink, &changes);
+                            notify_doubt(&*self.sink, &changes);
                         }
                         error
                     }
@@ -208,7 +208,7 @@ impl Drop for Commit {
         let (Some(changes), Some(mut session)) = (self.changes.take(), self.session.take()) else {
             return;
         };
-        tell_doubt(&*self.sink, &changes);
+        notify_doubt(&*self.sink, &changes);
 
         // The database may still commit, and then a load that began in between would be stale. So
         // the sink is notified again after that, from a thread with a runtime of its own, because
@@ -222,7 +222,7 @@ impl Drop for Commit {
             if let Ok(runtime) = runtime {
                 runtime.block_on(session.settle());
             }
-            tell_doubt(&*sink, &changes);
+            notify_doubt(&*sink, &changes);
         };
         let name = "tidings-store-doubt".to_owned();
         if let Err(error) = std::thread::Builder::new().name(name).spawn(settle) {
@@ -231,9 +231,9 @@ impl Drop for Commit {
     }
 }
 
-fn tell_doubt(sink: &dyn ChangeSink, changes: &ChangeSet) {
-    let told = catch_unwind(AssertUnwindSafe(|| sink.in_doubt(changes)));
-    if let Err(payload) = told {
+fn notify_doubt(sink: &dyn ChangeSink, changes: &ChangeSet) {
+    let notified = catch_unwind(AssertUnwindSafe(|| sink.in_doubt(changes)));
+    if let Err(payload) = notified {
         log_panic(&*payload);
     }
 }

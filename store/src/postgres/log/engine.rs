@@ -42,8 +42,7 @@ use crate::{
 pub struct PgLog {
     settings: PgLogSettings,
     pooler: Pooler,
-    /// `None` while a call uses it: if the call is dropped, so is the connection, in whatever state
-    /// it is.
+    /// `None` while a call uses it: a call that is dropped drops the connection with it.
     link: tokio::sync::Mutex<Option<Link>>,
     tracker: CaptureTracker,
     notifier: Notifier,
@@ -113,7 +112,7 @@ impl PgLog {
         let records = &mut page.records;
         let capture = self
             .tracker
-            .report(member, way, page.asked, page.states, records);
+            .report(member, way, page.started, page.states, records);
 
         Ok(Read::Batch(Batch {
             trail: Vec::new(),
@@ -134,10 +133,10 @@ impl PgLog {
         member: Option<&MemberId>,
     ) -> Result<Beyond, PgLogError> {
         let position = from.position();
-        let asked = self.settings.clock.now();
+        let started = self.settings.clock.now();
         let check = self
             .tracker
-            .check_due(asked, self.settings.check_capture_every);
+            .check_due(started, self.settings.check_capture_every);
         let page = read::page(
             &mut link.connection,
             &link.expected,
@@ -199,7 +198,7 @@ impl PgLog {
         // A run of pages ends at the snapshot with which it began: later records were not read yet.
         let caught_up = matches!(position, Position::Snapshot(_)) && !page.cut;
         Ok(Beyond::Page(BeyondPage {
-            asked,
+            started,
             passed_over: page.records.len() - records.len(),
             records,
             cursor,
@@ -210,7 +209,7 @@ impl PgLog {
     }
 
     async fn take_head(&self, member: Option<&MemberId>) -> Result<Head, LogError> {
-        let asked = self.settings.clock.now();
+        let started = self.settings.clock.now();
         let (cursor, states, own) = self
             .over_link(async |link| {
                 let node = member.map(|member| &*member.node);
@@ -226,7 +225,8 @@ impl PgLog {
             .await?;
         let own = OwnRow::read(member, own.as_deref()).ok_or_else(own_row_is_malformed)?;
         let capture = capture(&states);
-        self.tracker.begin(member, &cursor, &capture, states, asked);
+        self.tracker
+            .begin(member, &cursor, &capture, states, started);
 
         let sight = own.with_capture(capture);
         Ok(Head { cursor, sight })
@@ -256,10 +256,10 @@ impl PgLog {
     }
 
     /// Reads the groups of several rows with one statement: of all rows, or of the first ones.
-    async fn rows_of(&self, asked: &[RowOf]) -> Result<Vec<Option<Group>>, LogError> {
+    async fn rows_of(&self, rows: &[RowOf]) -> Result<Vec<Option<Group>>, LogError> {
         let read = self.over_link(async |link| {
             let epoch = link.epoch;
-            let known = asked.iter().enumerate().filter(|(_, row)| {
+            let known = rows.iter().enumerate().filter(|(_, row)| {
                 row.mark.epoch() == epoch && link.decoder.schema(&row.entity).is_some()
             });
             let requests = known.map(|(place, row)| read::RowRequest {
@@ -269,8 +269,8 @@ impl PgLog {
                 key: text_of_key(&row.key),
             });
             let requests: Vec<_> = requests.collect();
-            let read = read::rows(&mut link.connection, &requests, asked.len()).await?;
-            if read.answered < asked.len() {
+            let read = read::rows(&mut link.connection, &requests, rows.len()).await?;
+            if read.answered < rows.len() {
                 // The rest of the answer may be large.
                 link.is_spent = true;
                 return Ok(Answer::Cut(read));
@@ -302,7 +302,7 @@ enum Beyond {
 /// One page of records, before changes of capture are added.
 struct BeyondPage {
     /// When the read began.
-    asked: Tick,
+    started: Tick,
     records: Vec<Record>,
     passed_over: usize,
     /// After the page.
@@ -371,12 +371,12 @@ impl Log for PgLog {
         key: &'a PrimaryKey,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         Box::pin(async move {
-            let asked = RowOf {
+            let row = RowOf {
                 mark,
                 entity: entity.into(),
                 key: key.clone(),
             };
-            Ok(self.rows_of(&[asked]).await?.pop().flatten())
+            Ok(self.rows_of(&[row]).await?.pop().flatten())
         })
     }
 

@@ -34,8 +34,7 @@ use crate::logs::members::{last_report, sight_of};
 pub struct PgMembers {
     options: PgConnectOptions,
     clock: Arc<dyn Clock>,
-    /// `None` while a call uses it: if the call is dropped, so is the connection, in whatever state
-    /// it is.
+    /// `None` while a call uses it: a call that is dropped drops the connection with it.
     link: Mutex<Option<PgConnection>>,
 }
 
@@ -256,8 +255,8 @@ impl Members for PgMembers {
             let row = sqlx::query(sqlx::AssertSqlSafe(sql))
                 .fetch_one(connection)
                 .await?;
-            let told: Option<String> = row.try_get(0)?;
-            let sight = sight_of(told.as_deref(), member);
+            let text: Option<String> = row.try_get(0)?;
+            let sight = sight_of(text.as_deref(), member);
             let (sight, _) = sight.ok_or_else(own_row_is_malformed)?;
             Ok(sight)
         }))

@@ -22,7 +22,7 @@ const PAGE_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) snapshot: Snapshot,
-    /// None if the epoch has ended.
+    /// `None` if the epoch has ended.
     pub(super) epoch: Option<Epoch>,
     pub(super) pruned_below: u64,
     /// `None` if capture was not checked.
@@ -213,8 +213,8 @@ fn records(further: &str, order: &str) -> String {
 
 impl Head {
     fn read(row: &PgRow) -> Result<Self, PgLogError> {
-        let told: Vec<Option<String>> = row.try_get(6)?;
-        let [standby, snapshot, number, id, volatile, pruned, own] = told.as_slice() else {
+        let head: Vec<Option<String>> = row.try_get(6)?;
+        let [standby, snapshot, number, id, volatile, pruned, own] = head.as_slice() else {
             return Err(PgLogError::malformed("the head of a read has another form"));
         };
         if standby.as_deref() != Some("false") {
@@ -238,7 +238,7 @@ impl Head {
                 .map_err(|_| PgLogError::malformed("a snapshot that cannot be read"))?,
             epoch,
             pruned_below: pruned
-                .ok_or_else(|| PgLogError::malformed("what was pruned is not told"))?,
+                .ok_or_else(|| PgLogError::malformed("the bound of pruning is missing"))?,
             states: capture.map(watch::parse).transpose()?,
             own: own.clone(),
         })

@@ -64,18 +64,18 @@ impl Listener {
         })
     }
 
-    async fn heard(&mut self) -> Result<Wake, LogError> {
+    async fn receive(&mut self) -> Result<Wake, LogError> {
         loop {
-            let heard = {
+            let received = {
                 let next = std::pin::pin!(self.listener.try_recv());
                 match select(next, self.clock.sleep(KEEPALIVE)).await {
-                    Either::Left((heard, _)) => Some(heard),
+                    Either::Left((received, _)) => Some(received),
                     Either::Right(((), _)) => None,
                 }
             };
 
-            match heard {
-                Some(Ok(Some(heard))) => return Ok(Wake::of_word(heard.payload())),
+            match received {
+                Some(Ok(Some(received))) => return Ok(Wake::of_word(received.payload())),
                 // It reconnected by itself: notifications in between are lost, so the listener
                 // fails.
                 Some(Ok(None)) => {
@@ -94,7 +94,7 @@ impl Listener {
 
 impl WakeUps for Listener {
     fn next(&mut self) -> LogFuture<'_, Result<Wake, LogError>> {
-        Box::pin(self.heard())
+        Box::pin(self.receive())
     }
 }
 

@@ -89,9 +89,9 @@ pub(super) async fn remove_within(
     }
 
     // The log, too, tells its readers that nothing is recorded any more.
-    let told = "INSERT INTO tidings_log (kind, entity) SELECT 't', entity FROM tidings_captures; \
+    let sql = "INSERT INTO tidings_log (kind, entity) SELECT 't', entity FROM tidings_captures; \
                 DELETE FROM tidings_captures";
-    run(connection, told.to_owned()).await?;
+    run(connection, sql.to_owned()).await?;
     Ok(tables.into_iter().collect())
 }
 

@@ -49,8 +49,7 @@ use crate::{
 /// It reads over one connection, which is opened at the first call, and again after an error.
 pub(crate) struct SqliteLog {
     pub(super) settings: Settings,
-    /// `None` while a call uses it: if the call is dropped, so is the connection, in whatever state
-    /// it is.
+    /// `None` while a call uses it: a call that is dropped drops the connection with it.
     link: Mutex<Option<Link>>,
     /// Set once the store is closed.
     closed: AtomicBool,
@@ -232,7 +231,7 @@ impl SqliteLog {
         limit: usize,
         member: Option<&MemberId>,
     ) -> Result<Found, SqliteLogError> {
-        let asked = self.settings.clock.now();
+        let started = self.settings.clock.now();
         begin(&mut link.connection).await?;
 
         let head = read::head(&mut link.connection, member).await?;
@@ -298,7 +297,7 @@ impl SqliteLog {
         let way = (from, &cursor);
         let capture = self
             .tracker
-            .report(member, way, asked, states, &mut records);
+            .report(member, way, started, states, &mut records);
 
         link.last = (!page.cut).then(|| Last {
             version,
@@ -320,7 +319,7 @@ impl SqliteLog {
     async fn take_head(&self, member: Option<&MemberId>) -> Result<Head, LogError> {
         self.follow_commits().await?;
 
-        let asked = self.settings.clock.now();
+        let started = self.settings.clock.now();
         let (cursor, states, own) = loop {
             match self
                 .over_link(async |link| self.read_head(link, member).await)
@@ -332,7 +331,8 @@ impl SqliteLog {
         };
         let own = OwnRow::read(member, own.as_deref()).ok_or_else(own_row_is_malformed)?;
         let capture = capture(&states);
-        self.tracker.begin(member, &cursor, &capture, states, asked);
+        self.tracker
+            .begin(member, &cursor, &capture, states, started);
 
         let sight = own.with_capture(capture);
         Ok(Head { cursor, sight })
@@ -432,8 +432,8 @@ impl Log for SqliteLog {
 
     fn answers(&self) -> LogFuture<'_, Result<(), LogError>> {
         Box::pin(self.over_link(async |link| {
-            let asked = "SELECT id FROM tidings_log LIMIT 1";
-            sqlx::query(asked)
+            let sql = "SELECT id FROM tidings_log LIMIT 1";
+            sqlx::query(sql)
                 .fetch_optional(&mut link.connection)
                 .await?;
             Ok(())

@@ -97,7 +97,7 @@ impl SqliteLog {
         let nothing = "INSERT INTO tidings_log (kind) VALUES ('s')".to_owned();
         let write = async |connection: &mut _| run(connection, nothing).await;
         if let Err(error) = self.settings.writer.write_within(SOON, write).await {
-            tracing::debug!(error = %Chain(&error), "the next commit may be told record by record");
+            tracing::debug!(error = %Chain(&error), "the next commit may be reported record by record");
         }
 
         Ok(())

@@ -28,8 +28,8 @@ use crate::{
 /// The members' table of a database file.
 pub(crate) struct SqliteMembers {
     settings: Settings,
-    /// The connection that reads. `None` while a call uses it: if the call is dropped, so is the
-    /// connection.
+    /// The connection that reads. `None` while a call uses it: a call that is dropped drops the
+    /// connection with it.
     reader: Mutex<Option<SqliteConnection>>,
     nudge: Nudge,
 }
@@ -214,8 +214,8 @@ impl Members for SqliteMembers {
             .bind(member.node.to_string())
             .fetch_optional(connection)
             .await?;
-            let told: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
-            let sight = sight_of(told.as_deref(), member);
+            let text: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
+            let sight = sight_of(text.as_deref(), member);
             let (sight, _) = sight.ok_or_else(own_row_is_malformed)?;
             Ok(sight)
         }))

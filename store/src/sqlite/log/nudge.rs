@@ -163,15 +163,15 @@ impl Listener {
 
     /// Waits until the file may have changed.
     async fn changed(&mut self) {
-        let told = match &mut self.watch {
-            Some(watch) => watch.told().await,
+        let change = match &mut self.watch {
+            Some(watch) => watch.changed().await,
             None => {
                 self.clock.sleep(EVERY).await;
                 return;
             }
         };
 
-        if told.is_none() {
+        if change.is_none() {
             // The file was replaced or removed: look it up by its name.
             self.watch = None;
         }
@@ -188,7 +188,7 @@ impl Listener {
 }
 
 impl Seen {
-    /// Returns whether another store has added to the file since an earlier look.
+    /// Returns whether another store has appended to the file since an earlier check.
     fn has_grown_since(self, earlier: Option<Self>) -> bool {
         let Some(earlier) = earlier else {
             return true;

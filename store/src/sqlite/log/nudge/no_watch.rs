@@ -12,7 +12,7 @@ impl Watch {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(super) async fn told(&mut self) -> Option<()> {
+    pub(super) async fn changed(&mut self) -> Option<()> {
         match self.0 {}
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub(super) struct Watch {
     /// Holds one notification, however often the file was changed.
-    told: mpsc::Receiver<()>,
+    changed: mpsc::Receiver<()>,
     kernel: Arc<OwnedFd>,
     number: i32,
 }
@@ -26,18 +26,18 @@ impl Watch {
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF;
         let number = inotify::add_watch(&kernel, path, changes)?;
-        let (tell, told) = mpsc::channel(1);
+        let (notify, changed) = mpsc::channel(1);
 
         // Made first, so that the watch is removed if no thread can be started.
         let watch = Self {
-            told,
+            changed,
             kernel: Arc::clone(&kernel),
             number,
         };
 
         thread::Builder::new()
             .name("tidings-nudge".to_owned())
-            .spawn(move || tell_of(&kernel, &tell))?;
+            .spawn(move || notify_changes(&kernel, &notify))?;
 
         Ok(watch)
     }
@@ -48,8 +48,8 @@ impl Watch {
     /// # Cancel safety
     ///
     /// Nothing is lost.
-    pub(super) async fn told(&mut self) -> Option<()> {
-        self.told.recv().await
+    pub(super) async fn changed(&mut self) -> Option<()> {
+        self.changed.recv().await
     }
 }
 
@@ -62,7 +62,7 @@ impl Drop for Watch {
 }
 
 /// Passes on the kernel's notifications until the watch ends.
-fn tell_of(kernel: &OwnedFd, tell: &mpsc::Sender<()>) {
+fn notify_changes(kernel: &OwnedFd, notify: &mpsc::Sender<()>) {
     let mut buffer = [MaybeUninit::uninit(); 512];
     let mut reader = Reader::new(kernel, &mut buffer);
     loop {
@@ -70,11 +70,11 @@ fn tell_of(kernel: &OwnedFd, tell: &mpsc::Sender<()>) {
             // A change of attributes may be the loss of the name; the receiver checks.
             Ok(event) if matches!(event.events(), ReadFlags::MODIFY | ReadFlags::ATTRIB) => {
                 // If the channel is full, the waiting notification covers this change too.
-                let _ = tell.try_send(());
+                let _ = notify.try_send(());
             }
             // The kernel's queue overflowed.
             Ok(event) if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => {
-                let _ = tell.try_send(());
+                let _ = notify.try_send(());
             }
             // The file may have lost its name.
             Ok(_) => return,
