@@ -1,12 +1,13 @@
-//! [`Engine`]: what a log needs of a stream server.
+//! [`Engine`]: what a log needs from a stream server.
 //!
-//! An engine keeps two things. The *stream* is a row of records with numbers, each exactly one
-//! higher than the one before; it is trimmed from its beginning. The *table* beside it is a few
-//! small named values, which trimming leaves alone. The value [`EPOCH`] names the epoch of the
-//! stream, in the words of [`epoch_text`](crate::wire::epoch_text); the others are the members'.
+//! An engine keeps two things. The *stream* is a sequence of records with numbers, each exactly one
+//! higher than the one before; it is trimmed from its beginning. The *table* beside it holds a few
+//! small named values, which trimming does not touch. The value [`EPOCH`] names the epoch of the
+//! stream, in the form of [`epoch_text`](crate::wire::epoch_text); the others belong to the
+//! members.
 //!
-//! An engine knows neither what a record says nor what a cursor is: it hands out bytes. Whether a
-//! reader has missed anything is decided above it, by the records themselves.
+//! An engine knows neither the contents of a record nor cursors: it returns bytes. The layer above
+//! decides by the records themselves whether a reader has missed anything.
 
 use std::{fmt, time::Duration};
 
@@ -20,28 +21,29 @@ pub type Answer<'a, T> = LogFuture<'a, Result<T, LogError>>;
 
 /// A stream on a server, and the table beside it.
 ///
-/// Every call ends within the engine's own limit of time, with [`LogError::Unreachable`] if it was
-/// not answered, and connects first if need be. Calls may be dropped.
+/// Every call ends within the engine's own time limit, with [`LogError::Unreachable`] if it was not
+/// answered, and connects first if necessary. Calls may be dropped.
 pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Returns its name in logs and answers, such as `redis`.
     fn name(&self) -> &'static str;
 
-    /// Returns how many bytes a record may have at most.
+    /// Returns the maximum number of bytes of a record.
     fn largest(&self) -> usize;
 
     /// Returns how often the engine has connected so far. It is higher after anything that can hide
     /// a server which has lost records: a new connection, another server behind the same address.
     fn connections(&self) -> u64;
 
-    /// Reads what the stream is now: its epoch, its bounds, its newest record.
+    /// Reads the state of the stream: its epoch, its bounds, its newest record.
     fn look(&self) -> Answer<'_, Look>;
 
-    /// Reads records from a number on, that one included, at most `limit` of them and roughly at
-    /// most `bytes`, but always one if there is any; and values of the table.
+    /// Reads records, beginning with the given number: at most `limit` of them and roughly at most
+    /// `bytes`, but always one if there is any. Also reads values of the table.
     ///
-    /// All of it is read after the call began. If records are returned, the first has the number
-    /// asked for or the stream no longer holds that one, and each further one is the next: an
-    /// engine that cannot be sure fails. [`Page::last`] is not older than the records.
+    /// Everything is read after the call began. If records are returned, the first has the
+    /// requested number, unless the stream no longer holds that record, and each further one is the
+    /// next. An engine that cannot guarantee this fails. [`Page::last`] is not older than the
+    /// records.
     fn read<'a>(
         &'a self,
         from: u64,
@@ -52,20 +54,20 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
 
     /// Appends a record, if the stream is of this epoch and has a record.
     ///
-    /// [`Appended::At`] says that the stream was of this epoch when the record had its number. An
-    /// engine that cannot ask and append in one step asks once the record was acknowledged: if the
-    /// epoch has changed, the answer is [`Appended::Moved`] although the record is there, and the
-    /// caller appends again.
+    /// [`Appended::At`] means that the stream was of this epoch when the record got its number. An
+    /// engine that cannot check and append in one step checks once the record is acknowledged. If
+    /// the epoch has changed by then, the answer is [`Appended::Moved`], although the stream has
+    /// the record, and the caller appends again.
     ///
     /// # Errors
     ///
     /// [`LogError::InDoubt`] once the record was sent and its answer is lost.
     fn append<'a>(&'a self, epoch: Epoch, record: &'a [u8]) -> Answer<'a, Appended>;
 
-    /// Puts an epoch in the place of another (none: of no epoch at all), and appends the record
-    /// that says so. Does neither if the epoch is not `over`, and says what it is.
+    /// Replaces an epoch (`None`: no epoch at all) with another, and appends the record that begins
+    /// it. If the current epoch is not `over`, does neither, and returns the current one.
     ///
-    /// Of several callers that put an epoch in the place of the same one, one succeeds.
+    /// Of several callers that replace the same epoch, one succeeds.
     fn begin<'a>(
         &'a self,
         over: Option<Epoch>,
@@ -74,7 +76,7 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     ) -> Answer<'a, Begun>;
 
     /// Removes records that are older than this, by the server's time, but never the newest one.
-    /// Returns how many; 0 from a server that does so by itself.
+    /// Returns how many were removed; 0 if the server does so by itself.
     fn trim(&self, retention: Duration) -> Answer<'_, u64>;
 
     /// Lists the values of the table.
@@ -83,8 +85,8 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Reads one value.
     fn value<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Held>>;
 
-    /// Writes a value, or removes it, if the one that is there is as expected. The write is durable
-    /// as far as the server's settings make it. Returns whether it was written.
+    /// Writes or removes a value, if the present one is as expected. The write is as durable as the
+    /// server's settings make it. Returns whether it was written.
     fn replace<'a>(
         &'a self,
         name: &'a str,
@@ -92,50 +94,52 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
         value: Option<&'a str>,
     ) -> Answer<'a, Written>;
 
-    /// Starts to listen: from now on every record that is appended, and every
-    /// [`nudge`](Self::nudge), is a wake-up, the own ones perhaps among them.
+    /// Starts to listen: from now on every appended record and every [`nudge`](Self::nudge) is a
+    /// wake-up, possibly including this node's own.
     ///
-    /// A listener has a connection of its own, and ends with an error once that is silent.
+    /// A listener has a connection of its own, and ends with an error if that connection goes
+    /// silent.
     fn listen(&self) -> Answer<'_, Box<dyn WakeUps>>;
 
-    /// Wakes those that listen. Never waits; it may be lost.
+    /// Wakes the listeners. Never waits. The nudge may be lost.
     fn nudge(&self, wake: Wake);
 }
 
-/// What a stream is.
+/// The state of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// Its epoch; none if it was not begun, or the table was lost.
+    /// Its epoch; `None` if none was begun, or the table was lost.
     pub epoch: Option<Epoch>,
     /// The number of the oldest record; 0 if there is none.
     pub first: u64,
-    /// The newest record; none if there is none.
+    /// The newest record; `None` if there is none.
     pub newest: Option<Entry>,
-    /// The server's time in microseconds since 1970, or this process's if the server tells none.
+    /// The server's time in microseconds since 1970, or this process's time if the server does not
+    /// report one.
     pub now: u64,
 }
 
-/// A record as the stream holds it.
+/// A record in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its number, from 1 on.
     pub number: u64,
-    /// What was appended.
+    /// The appended bytes.
     pub bytes: Vec<u8>,
 }
 
-/// What a read returns.
+/// The result of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// The epoch of the stream.
     pub epoch: Option<Epoch>,
     /// The number of the oldest record; 0 if there is none.
     pub first: u64,
-    /// The number of the newest record; 0 if there is none and never was.
+    /// The number of the newest record; 0 if there never was one.
     pub last: u64,
     /// The records.
     pub entries: Vec<Entry>,
-    /// The values that were asked for, in the order of the question.
+    /// The requested values, in the order of the request.
     pub values: Vec<Option<String>>,
 }
 
@@ -160,13 +164,13 @@ pub enum Begun {
 /// A value of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// What was written.
+    /// The written bytes.
     pub value: String,
-    /// Another one after each change of this value.
+    /// The revision, which differs after each change of this value.
     pub revision: u64,
 }
 
-/// Which value a write expects to find.
+/// The value that a write expects to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// Any, or none.
@@ -182,12 +186,12 @@ pub enum Expected {
 pub enum Written {
     /// It was.
     Yes,
-    /// Another value is there than was expected.
+    /// The present value is not the expected one.
     No,
 }
 
-/// Makes the error of a call whose effect is unknown: what was asked for may be done, but the
-/// answer cannot be relied on.
+/// Returns the error of a call with an unknown effect: the server may have done it, but its answer
+/// cannot be relied on.
 pub(crate) fn in_doubt(error: LogError) -> LogError {
     match error {
         LogError::Unreachable(error) => LogError::InDoubt(error),

@@ -1,16 +1,16 @@
-//! [`StreamError`]: why a stream was not made.
+//! [`StreamError`]: why the settings of a stream are not valid.
 
-/// Why a stream was not made.
+/// Why the settings of a stream are not valid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// The address of the server cannot be read.
+    /// The address of the server is not valid.
     #[error("the address of the server is not {expected}")]
     Address {
         /// The form that it must have.
         expected: &'static str,
-        /// What the server's library says. It does not repeat the address, which may hold a
-        /// password.
+        /// The error of the server's client library. It does not repeat the address, which may hold
+        /// a password.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
@@ -19,16 +19,16 @@ pub enum StreamError {
         "the name of the cluster is {0:?}; it must be 1 to 128 letters, digits, hyphens and underscores"
     )]
     Name(String),
-    /// The cluster's key is too short to be one.
+    /// The cluster's key is too short.
     #[error("the cluster's key has {0} bytes; it must have at least {least}", least = crate::secret::SHORTEST)]
     Key(usize),
-    /// The limit of a record is out of range.
+    /// The maximum size of a record is out of range.
     #[error("a record may have {0} bytes; that limit must be 1 KiB to 1 MiB")]
     Limit(usize),
-    /// The number of digests that are remembered is out of range.
+    /// The number of remembered digests is out of range.
     #[error("{0} keys with secrets are remembered; that must be 1 to 16,777,216")]
     Remembered(usize),
-    /// The number of servers that keep a copy is out of range.
+    /// The number of replicas is out of range.
     #[error("{0} servers are to keep the stream; that must be 1 to 5")]
     Replicas(u8),
 }

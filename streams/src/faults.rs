@@ -1,4 +1,4 @@
-//! Rules of the log that its own tests can leave out, to show that they would notice.
+//! Rules of the log that its own tests can leave out, to show that the tests notice.
 //!
 //! In an ordinary build no rule is ever removed: [`removed`] is the constant `false`. With `--cfg
 //! tidings_faults` (`scripts/simulate --rules`) a thread leaves out the rule that it names.
@@ -18,9 +18,9 @@ macro_rules! rules {
 }
 
 rules! {
-    /// After each new connection a node looks for the last record that it knows was acknowledged.
+    /// After each new connection, a node looks for the last record that it knows was acknowledged.
     LastAppendIsChecked,
-    /// The record at the cursor has the id that the cursor says.
+    /// The record at the cursor has the id in the cursor.
     RecordIdIsChecked,
 }
 

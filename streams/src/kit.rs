@@ -1,5 +1,5 @@
-//! A stream in memory, for tests: an engine that answers at once and can lose what it has
-//! acknowledged.
+//! A stream in memory, for tests: an engine that answers at once, and can lose acknowledged
+//! records.
 //!
 //! [`Memory`] is a server; each log that is opened on it is a link of its own.
 //!
@@ -44,7 +44,7 @@ use crate::{
     stream::{Needs, Server, Stream},
 };
 
-/// The most bytes of a record.
+/// The maximum number of bytes of a record.
 const LARGEST: usize = 256 << 10;
 
 /// A server in memory. Clones are handles of the same.
@@ -59,16 +59,16 @@ struct State {
     entries: VecDeque<Kept>,
     table: BTreeMap<String, Held>,
     revision: u64,
-    /// Microseconds, by no one's clock.
+    /// The time in microseconds, which only tests advance.
     now: u64,
-    /// How often it was started.
+    /// How often the server was started.
     starts: u64,
     power: Power,
     listeners: Vec<mpsc::Sender<Wake>>,
     fate: Fate,
 }
 
-/// What becomes of the next record that is appended.
+/// What happens to the next appended record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Fate {
     #[default]
@@ -77,7 +77,7 @@ enum Fate {
     Lost,
 }
 
-/// A record, its number, and when it came.
+/// A record, its number, and when it was appended.
 #[derive(Clone, Debug)]
 struct Kept {
     number: u64,
@@ -100,7 +100,7 @@ impl Memory {
         Self::default()
     }
 
-    /// Opens the log as a node of a name, over a link of its own and without a cluster's key.
+    /// Opens the log as a node with this name, over a link of its own and without a cluster's key.
     #[must_use]
     pub fn log(&self, node: &str) -> Arc<dyn KeptLog> {
         Arc::new(self.numbered(node))
@@ -119,22 +119,21 @@ impl Memory {
         Stream::over(self.clone())
     }
 
-    /// Loses the newest records, at most all of them, and with them every connection.
+    /// Loses this many of the newest records, and every connection with them.
     pub fn lose(&self, records: usize) {
         self.lose_unseen(records);
         self.restart();
     }
 
-    /// Loses the newest records, at most all of them, and no connection, as a stream may that is on
-    /// another server of a cluster than the one that a node is connected to.
+    /// Loses this many of the newest records, but no connection, as may happen to a stream that is
+    /// on another server of a cluster than the one to which a node is connected.
     pub fn lose_unseen(&self, records: usize) {
         let mut state = self.state.lock();
         let kept = state.entries.len().saturating_sub(records);
         state.entries.truncate(kept);
     }
 
-    /// Acknowledges the next record that is appended, and then loses it together with every
-    /// connection.
+    /// Acknowledges the next appended record, and then loses it together with every connection.
     pub fn lose_next(&self) {
         self.state.lock().fate = Fate::Lost;
     }
@@ -144,7 +143,7 @@ impl Memory {
         self.state.lock().starts += 1;
     }
 
-    /// Deletes the stream, and leaves the table beside it.
+    /// Deletes the stream, but not the table beside it.
     pub fn delete_stream(&self) {
         self.state.lock().entries.clear();
     }
@@ -157,7 +156,7 @@ impl Memory {
         state.table.clear();
     }
 
-    /// Forgets all records but some of the newest ones.
+    /// Removes all records except this many of the newest ones.
     pub fn trim_to(&self, newest: usize) {
         let mut state = self.state.lock();
         while state.entries.len() > newest.max(1) {
@@ -165,12 +164,12 @@ impl Memory {
         }
     }
 
-    /// Appends bytes that are no record of Tidings.
+    /// Appends bytes that are not a record of Tidings.
     pub fn append_foreign(&self, bytes: &[u8]) {
         self.state.lock().append(bytes);
     }
 
-    /// Takes one record out of the middle, by its number.
+    /// Removes one record from the middle, by its number.
     pub fn remove(&self, number: u64) {
         let mut state = self.state.lock();
         state.entries.retain(|kept| kept.number != number);
@@ -188,7 +187,7 @@ impl Memory {
         state.starts += 1;
     }
 
-    /// Lets time pass.
+    /// Advances the time.
     pub fn pass(&self, time: Duration) {
         self.state.lock().now += u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     }

@@ -22,7 +22,7 @@
 //!
 //! - A node that follows the stream reads every record, in one order for all nodes, or finds a gap
 //!   in its place. At a gap it purges its cache.
-//! - If the server loses records, forgets them or hands out their numbers twice, that is a gap
+//! - If the server loses or removes records, or assigns their numbers twice, that is a gap
 //!   ([`Numbered`]). There is one loss that no reader can see: the newest records, lost together
 //!   with the node that appended them.
 //! - Receipts, members and the bound on staleness work as on a node with a store.
@@ -41,7 +41,7 @@
 //! # Another server
 //!
 //! Implement [`engine::Engine`] and [`Server`] for it. `tidings_cluster::kit::conformance` tests
-//! what every log has to do, and [`kit::Memory`] is a model for comparison.
+//! the behaviour that every log must have, and [`kit::Memory`] is a model for comparison.
 //!
 //! # Layers
 //!

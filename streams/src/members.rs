@@ -1,9 +1,9 @@
 //! [`StreamMembers`]: the members of a cluster, as values beside the stream.
 //!
-//! They are values and not records, so that they outlive trimming, and so that a node's own row is
-//! one value that a read of the log takes along. A row is changed by comparing it with what was
-//! read; a report is written beside its row, so that reports and marks do not conflict; a demand is
-//! one number for all members.
+//! They are values and not records, so that they survive trimming, and so that a read of the log
+//! can return a node's own row as one value. A row is changed by compare-and-set; a report is
+//! written beside its row, so that reports and marks do not conflict; a demand is one number for
+//! all members.
 //!
 //! | value | what it holds |
 //! |---|---|
@@ -44,7 +44,7 @@ use crate::{
     wire::text::hex,
 };
 
-/// How often a change is tried again that another one was faster than.
+/// How often a change is retried if another one came first.
 const ATTEMPTS: usize = 64;
 
 const INCARNATIONS: &str = "incarnations";
@@ -53,10 +53,10 @@ const KEY: &str = "key";
 /// The members' values beside a stream.
 pub struct StreamMembers {
     engine: Arc<dyn Engine>,
-    /// Tells which cluster's key the node has, if any.
+    /// Identifies the cluster's key of the node, if it has one.
     key: Option<Check>,
     clock: Arc<dyn Clock>,
-    /// Whether it was logged already that the node cannot join.
+    /// Whether it was already logged that the node cannot join.
     told: AtomicBool,
 }
 
@@ -70,7 +70,7 @@ impl StreamMembers {
         }
     }
 
-    /// Refuses a node with another key than the members', and notes the key of the first.
+    /// Refuses a node with another key than the members', and stores the key of the first member.
     async fn check_key(&self) -> Result<(), LogError> {
         for _ in 0..ATTEMPTS {
             let own = self.key.map(|check| hex(&check.0));
@@ -92,7 +92,7 @@ impl StreamMembers {
         Err(contended())
     }
 
-    /// Says once what is wrong, since a node tries again and again to join.
+    /// Logs a fault once, because a node keeps trying to join.
     fn foreign_key(&self) -> LogError {
         let reason = "the cluster's key is not the one that the other nodes were given: give all \
                       the same, or this cluster another name"
@@ -103,7 +103,7 @@ impl StreamMembers {
         LogError::Unfit { reason }
     }
 
-    /// Raises a count by one, and beyond a number, and returns what it is then.
+    /// Increments a count, to more than a given number, and returns the new count.
     async fn count_up(&self, name: &str, beyond: u64) -> Result<u64, LogError> {
         for _ in 0..ATTEMPTS {
             let held = self.engine.value(name).await?;
@@ -127,8 +127,8 @@ impl StreamMembers {
         Err(contended())
     }
 
-    /// Changes the row of one incarnation, or removes it. Returns the row that was there; none if
-    /// there is no such row.
+    /// Changes or removes the row of one incarnation. Returns the row as it was; `None` if there is
+    /// no such row.
     async fn change(
         &self,
         member: &MemberId,
@@ -191,7 +191,8 @@ impl StreamMembers {
         self.check_key().await?;
         let name = row_of(&join.node);
 
-        // A number that is never given twice, whatever rows go; nor to one start if the count goes.
+        // A number that is never assigned twice, regardless of deleted rows; nor to the same start
+        // if the count is lost.
         let before = join.before.map_or(0, |before| before.0);
         let incarnation = self.count_up(INCARNATIONS, before).await?;
         let row = Row {
@@ -207,7 +208,8 @@ impl StreamMembers {
         };
 
         for _ in 0..ATTEMPTS {
-            // Every row: one that this program cannot read is a member that it cannot wait for.
+            // Every row must be readable: this program could not wait for a member whose row it
+            // cannot read.
             self.rows().await?;
 
             let held = self.engine.value(&name).await?;
@@ -238,7 +240,7 @@ impl StreamMembers {
         applied: &Cursor,
         answers: Demand,
     ) -> Result<(), LogError> {
-        // One that has been given up leaves nothing behind.
+        // A member that was removed leaves nothing behind.
         let held = self.engine.value(&row_of(&member.node)).await?;
         let Some(held) = held else { return Ok(()) };
         if !Row::read(&held.value)?.is_of(member) {
@@ -278,7 +280,7 @@ impl StreamMembers {
     }
 }
 
-/// What becomes of a row.
+/// The change of a row.
 enum Change {
     None,
     Remove,
@@ -319,7 +321,7 @@ impl Members for StreamMembers {
     fn demand(&self) -> LogFuture<'_, Result<Vec<(MemberId, Demand)>, LogError>> {
         Box::pin(async move {
             let demand = Demand(self.count_up(DEMAND, 0).await?);
-            // After the demand: a member that joins in between sees it with its first read.
+            // After the demand, so that a member that joins in between sees it with its first read.
             let rows = self.rows().await?;
             Ok(rows.into_iter().map(|row| (row.id, demand)).collect())
         })

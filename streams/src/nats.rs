@@ -1,31 +1,31 @@
 //! [`JetStream`]: a log in a stream of NATS JetStream.
 //!
-//! The server must be NATS 2.9 or later, with JetStream enabled. Nodes make the stream
-//! `tidings-NAME` and the key-value bucket `tidings-NAME`, or use those that are there, if their
-//! settings fit: the names and what fits are in `shape.rs`. The retention of the nodes becomes the
-//! stream's `max_age`, and the last node that says another one is obeyed.
+//! The server must be NATS 2.9 or later, with JetStream enabled. Nodes create the stream
+//! `tidings-NAME` and the key-value bucket `tidings-NAME`, or use existing ones if their settings
+//! fit: `shape.rs` has the names and the settings. The retention of the nodes becomes the stream's
+//! `max_age`; if nodes differ, the last one to set it wins.
 //!
 //! # What an acknowledgement means
 //!
-//! JetStream acknowledges a record that it has written to a file, and writes files to the disk some
-//! time later, two minutes by default: a power cut takes what is in between, acknowledged or not.
-//! The node that appended what is lost notices it when it has connected again, and begins another
-//! epoch: every node purges. If that node is gone as well, no one can tell, and the others keep
-//! what they hold until their bounds run out. So run JetStream with `sync_interval: always`, or
-//! with three replicas in a cluster of servers.
+//! JetStream acknowledges a record once it is written to a file, and syncs files to the disk some
+//! time later, after two minutes by default. A power failure loses the records in between, even
+//! acknowledged ones. The node that appended them notices the loss when it has connected again, and
+//! begins another epoch, so every node purges. If that node is gone too, no node can notice, and
+//! the others keep their cached values until their bounds on staleness. So run JetStream with
+//! `sync_interval: always`, or with three replicas in a cluster of servers.
 //!
-//! The leader of a replicated stream that is cut off from the others may answer for some seconds
-//! before it notices. A proof from that time holds for the past only.
+//! If the leader of a replicated stream is cut off from the other servers, it may answer for some
+//! seconds before it notices. A proof from that time only holds for the past.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
-// Why a call did not succeed. Must not know how it is sent.
+// The errors of a call. Must not know how it is sent.
 mod fault;
 
-// One connection, and calls that end.
+// One connection, and calls with a time limit.
 mod link;
 
-// JetStream's calls and answers. Must not know what they are for.
+// JetStream's calls and answers. Must not know their purpose.
 mod api;
 
 // Names and settings.
@@ -37,7 +37,7 @@ mod table;
 // Records, page by page.
 mod line;
 
-// What wakes a node, and others.
+// Wake-ups, received and sent.
 mod listener;
 mod nudger;
 
@@ -57,7 +57,7 @@ use crate::{
     stream::{Needs, Server, Stream},
 };
 
-/// The most bytes and letters of a cluster's name.
+/// The maximum length of a cluster's name.
 const LONGEST_NAME: usize = 128;
 
 /// A log in a stream of NATS JetStream, for a node without a store.
@@ -71,7 +71,7 @@ const LONGEST_NAME: usize = 128;
 /// ```
 /// use tidings_streams::{ClusterKey, JetStream};
 ///
-/// // For `Node::builder().stream(..)`; nothing is asked of the server yet.
+/// // For `Node::builder().stream(..)`; it does not connect yet.
 /// let stream = JetStream::new("nats://127.0.0.1:4222", "shop")?
 ///     .key(ClusterKey::new("a long secret that all nodes have")?)
 ///     .replicas(3)?;
@@ -124,7 +124,7 @@ impl Server for JetStreamServer {
 
 impl JetStream {
     /// Sets how many servers of a NATS cluster keep stream and bucket, 1 to 5; 1 by default. It
-    /// counts for the node that makes them, and leaves those that are there as they are.
+    /// only has an effect on the node that creates them; existing ones stay as they are.
     ///
     /// # Errors
     ///

@@ -3,27 +3,27 @@
 //! # What is proven, and how
 //!
 //! A cursor is an epoch, a number, and the id of the record with that number. Every read begins at
-//! that record. It is followed only if the stream is of the cursor's epoch, still holds the record,
-//! and that has the id; and if each further record has the next number. Anything else is a gap: a
-//! stream that was trimmed, deleted and made again, restored from a copy, or that has lost its
-//! newest records and handed their numbers out again.
+//! that record. It continues only if the stream is of the cursor's epoch and still holds the record
+//! with this id, and if each further record has the next number. Anything else is a gap: the stream
+//! was trimmed, deleted and created again, or restored from a copy, or it has lost its newest
+//! records and assigned their numbers again.
 //!
-//! No reader can see in this way that records were lost which it had not read. The node that
-//! appended them can: it keeps the last record that it knows was there ([`Witness`]), and looks for
-//! it after each new connection, before anything that it has read or appended over that connection
-//! counts. If it is gone, the node begins another epoch in the place of the present one, and every
-//! reader purges. One case remains: a lost tail whose publisher died with it.
+//! A reader cannot detect in this way the loss of records that it has not read. The node that
+//! appended them can: it keeps the last record that it knows the stream had ([`Witness`]), and
+//! looks for it after each new connection, before anything that it reads or appends over that
+//! connection counts. If the record is gone, the node begins another epoch in place of the current
+//! one, and every reader purges. One case remains: a lost tail whose publisher died with it.
 //!
 //! # What an append promises
 //!
-//! Its mark names the epoch that the stream was of when the record had its number. A record that
-//! reached the stream while the epoch changed may be there twice: evictions are made once more, and
-//! the handlers of an event hear it after the gap that the epoch was.
+//! Its mark names the epoch of the stream when the record got its number. A record that reached the
+//! stream while the epoch changed may be there twice: then evictions are repeated, and the handlers
+//! of an event run for it after the gap of the epoch.
 
-// From a page to the records of a reader. Must not know how a page is asked for.
+// From a page to the records of a reader. Must not know how a page is read.
 mod reading;
 
-// The known state of the stream, and what is done when the stream has lost it.
+// The known state of the stream, and what happens if the stream has lost it.
 mod standing;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -46,10 +46,10 @@ use crate::{
     wire::{self, Note, id_of},
 };
 
-/// Roughly how many bytes one read takes from the server.
+/// Roughly how many bytes one read requests from the server.
 const PAGE: usize = 4 << 20;
 
-/// How often an append or a question is tried again because the epoch has changed meanwhile.
+/// How often an append or a request is retried because the epoch has changed in the meantime.
 const ATTEMPTS: usize = 8;
 
 /// A log on a stream.
@@ -59,7 +59,7 @@ pub struct Numbered {
     secrets: Arc<Secrets>,
     entropy: Arc<dyn Entropy>,
     standing: Mutex<Standing>,
-    /// One task at a time finds out what the stream is.
+    /// One task at a time reads the state of the stream.
     settling: tokio::sync::Mutex<()>,
 }
 
@@ -80,13 +80,13 @@ impl Numbered {
         }
     }
 
-    /// Returns the names of the values that say what others know of a member.
+    /// Returns the names of the values with what others know of a member.
     fn values_of(member: Option<&MemberId>) -> Vec<String> {
         let of = |member: &MemberId| vec![members::row_of(&member.node), DEMAND.to_owned()];
         member.map(of).unwrap_or_default()
     }
 
-    /// Reads a page and what is beside it.
+    /// Reads a page, and values of the table.
     async fn page(
         &self,
         from: u64,
@@ -113,7 +113,7 @@ impl Numbered {
         // The record at the cursor comes first.
         let (page, sight) = self.page(last, limit.saturating_add(1), member).await?;
 
-        // Over a connection that is new, the stream may have lost what this node has appended.
+        // Since a new connection, the stream may have lost records of this node.
         let epoch = self.settled().await?;
         if page.epoch != Some(epoch) {
             self.forget(epoch);
@@ -148,7 +148,7 @@ impl Numbered {
         Err(restless())
     }
 
-    /// Appends what `bytes` makes for the present epoch.
+    /// Appends the record that `bytes` returns for the current epoch.
     async fn append_of(&self, bytes: impl Fn(Epoch) -> Vec<u8> + Send) -> Result<Mark, LogError> {
         for _ in 0..ATTEMPTS {
             let epoch = self.settled().await?;
@@ -162,8 +162,8 @@ impl Numbered {
             match self.engine.append(epoch, &record).await? {
                 engine::Appended::Moved => self.forget(epoch),
                 engine::Appended::At(last) => {
-                    // The connection may be a new one, to a stream that has lost what was there
-                    // before: looked at before this record takes the place of the last known.
+                    // The connection may be new, and the stream may have lost earlier records:
+                    // check before this record replaces the last known one.
                     let now = self.settled().await.map_err(in_doubt)?;
                     if now != epoch {
                         continue;
@@ -173,12 +173,12 @@ impl Numbered {
                     let appended = Witness { epoch, last, id };
                     self.note_appended(appended);
 
-                    // Noted before this question: later connections look for it by themselves.
+                    // Noted before this request: later connections look for it by themselves.
                     if self.engine.connections() == connections {
                         return Ok(Mark::new(epoch, last).with_id(id));
                     }
 
-                    // It may have been acknowledged over the earlier one, and lost since.
+                    // It may have been acknowledged over the earlier connection, and lost since.
                     let settled = self.settle_with(Some(appended)).await;
                     if settled.map_err(in_doubt)?.0 == epoch {
                         return Ok(Mark::new(epoch, last).with_id(id));
@@ -195,8 +195,8 @@ impl Numbered {
         let (_, newest) = self.settle().await?;
         let before = self.standing.lock().beat.replace(newest.number);
         if before == Some(newest.number) {
-            // Nothing was appended since the last time: a server that forgets by age would leave
-            // readers at the head without the record at their cursor.
+            // Nothing was appended since the last time. If the server removes records by age,
+            // readers at the head would lose the record at their cursor.
             let beat = |epoch| {
                 let (id, node) = (self.entropy.uuid(), Some(&*self.node));
                 wire::note(Note::Beat, id, epoch, node)
@@ -257,7 +257,7 @@ impl Log for Numbered {
         self.engine.nudge(wake);
     }
 
-    // A wake-up says that there is something to read, and no more.
+    // A wake-up only says that there is something to read.
     fn digest(&self, _: &CacheKey) -> Option<Digest> {
         None
     }

@@ -1,32 +1,32 @@
-//! [`Redis`]: a log in a stream of a Redis server, or of what speaks its protocol.
+//! [`Redis`]: a log in a stream of a Redis server, or of a server with the same protocol.
 //!
-//! Redis 7 and Valkey are supported; a Redis cluster's node too, since all keys of a log are in one
-//! slot. The keys are `tidings:{NAME}:records`, a stream whose entries have the ids `0-1`, `0-2`
-//! and so on; `tidings:{NAME}:table`, a hash; and `tidings:{NAME}:nudges`, a stream that nodes
-//! wait on.
+//! Redis 7 and Valkey are supported, and so is a node of a Redis cluster, because all keys of a log
+//! are in one slot. The keys are `tidings:{NAME}:records`, a stream whose entries have the ids
+//! `0-1`, `0-2` and so on; `tidings:{NAME}:table`, a hash; and `tidings:{NAME}:nudges`, a stream
+//! that nodes wait on.
 //!
-//! Steps that have to be atomic are one script, so that an append sees the epoch that it is made
-//! in. Nodes wait by `XREAD BLOCK` over a connection of its own, which has no limit of time for its
-//! answers but a watchdog: a wait that outlasts what was asked for is a dead link.
+//! Steps that must be atomic are one script, so an append knows its epoch. Nodes wait with `XREAD
+//! BLOCK` over a separate connection, which has a watchdog in place of a time limit: a wait that
+//! outlasts the requested time means a dead link.
 //!
 //! A server that may evict the log when its memory is full (`maxmemory-policy allkeys-*`) is
-//! refused, and so is a replica. One that may not be written to for the moment (it has become a
-//! replica, has fewer of them than `min-replicas-to-write`, or cannot write its snapshot) is not
-//! read from either: what it answers may be old.
+//! refused, and so is a replica. A server that currently refuses writes (it has become a replica,
+//! has fewer replicas than `min-replicas-to-write`, or cannot write its snapshot) is not read from
+//! either, because its answers may be old.
 
 // The scripts. Must not know who runs them.
 mod scripts;
 
-// From an answer to values. Must not know what was asked.
+// From an answer to values. Must not know the request.
 mod answer;
 
-// How much an answer may have. Must not know what an answer is.
+// The maximum size of an answer. Must not know its contents.
 mod bounded;
 
-// Connections. Must not know what is asked over them.
+// Connections. Must not know the requests over them.
 mod link;
 
-// Waiting for others. Must not know the log.
+// Waiting for wake-ups. Must not know the log.
 mod listening;
 
 mod engine;
@@ -58,7 +58,7 @@ const LONGEST: usize = 128;
 /// # async fn main() -> Result<(), tidings_streams::StreamError> {
 /// use tidings_streams::{ClusterKey, Redis};
 ///
-/// // Nothing is asked of the server yet.
+/// // It does not connect yet.
 /// let stream = Redis::new("redis://127.0.0.1:6379", "shop")?
 ///     .key(ClusterKey::new("a secret that all nodes share")?);
 /// # drop(stream);
@@ -70,7 +70,7 @@ pub type Redis = Stream<RedisServer>;
 pub struct RedisServer {
     host: String,
     port: u16,
-    /// As which user a connection logs in, and which database it selects.
+    /// The user and the database of a connection.
     settings: RedisConnectionInfo,
     cluster: String,
 }

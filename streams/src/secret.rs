@@ -1,12 +1,12 @@
 //! [`ClusterKey`], and the digests that stand for cache keys with secrets.
 //!
 //! The keys of an entity with a secret field, such as an API key, never leave the process: a record
-//! names them by a digest, an HMAC under a key that is derived from the cluster's. A reader finds
-//! the key that a digest stands for among those that it has begun to load. That table is bounded:
-//! once it has forgotten any key, a digest that is not found may be that of a key that the cache
-//! holds, and stands for the whole cache.
+//! names them by a digest, an HMAC under a key that is derived from the cluster's. A reader looks
+//! up the key of a digest among those that it has begun to load. That table is bounded: once it has
+//! forgotten any key, an unknown digest may belong to a key in the cache, and stands for the whole
+//! cache.
 
-// From the digest to the key. Must not know how either is made.
+// From the digest to the key. Must not know how digests are made.
 mod index;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
@@ -22,15 +22,15 @@ use tidings_core::{
 use self::index::{Found, Index};
 use crate::error::StreamError;
 
-/// How many bytes a cluster's key has at least.
+/// The minimum number of bytes of a cluster's key.
 pub(crate) const SHORTEST: usize = 16;
 
-/// What the keys are derived for.
+/// The purposes for which keys are derived.
 const CLUSTER: &[u8] = b"tidings cluster 1";
 const DIGESTS: &[u8] = b"tidings stream digests 1";
 const CHECK: &[u8] = b"tidings stream check 1";
 
-/// The secret that the nodes of one cluster share. It shows nothing of itself.
+/// The secret that the nodes of one cluster share. Its `Debug` form does not show it.
 ///
 /// # Examples
 ///
@@ -46,7 +46,7 @@ const CHECK: &[u8] = b"tidings stream check 1";
 pub struct ClusterKey([u8; 32]);
 
 impl ClusterKey {
-    /// Makes the key of a random text or of random bytes, the same on all nodes.
+    /// Makes the key from a random text or random bytes, the same on all nodes.
     ///
     /// # Errors
     ///
@@ -81,15 +81,15 @@ fn derived(key: &[u8], purpose: &[u8]) -> [u8; 32] {
 }
 
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    // An HMAC takes a key of any length.
+    // An HMAC accepts a key of any length.
     Hmac::new_from_slice(key).expect("a key of any length")
 }
 
-/// What a log needs to tell secrets by digests. Shared by all links of one node.
+/// Converts between secret keys and digests. Shared by all links of one node.
 pub(crate) struct Secrets {
-    /// None without a cluster's key: then no schema of the node has secrets.
+    /// `None` without a cluster's key: then no schema of the node has secrets.
     digests: Option<Digests>,
-    /// The beginnings of the texts of keys that hold secrets.
+    /// The prefixes of keys that hold secrets.
     names: BTreeSet<Box<str>>,
     loaded: Arc<Mutex<Index>>,
 }
@@ -103,12 +103,12 @@ struct Digests {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Check(pub(crate) [u8; 8]);
 
-/// Keys as a record names them.
+/// Keys in the form of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Named {
     pub(crate) keys: Vec<CacheKey>,
     pub(crate) digests: Vec<Digest>,
-    /// Identifies the key that the digests were made under; none if there are no digests.
+    /// Identifies the key of the digests; `None` if there are no digests.
     pub(crate) check: Option<Check>,
 }
 
@@ -128,7 +128,7 @@ impl ClusterKey {
 }
 
 impl Secrets {
-    /// None if a schema has secrets and there is no key to hide them by.
+    /// Returns `None` if a schema has secrets and there is no key to hide them.
     pub(crate) fn new(
         key: Option<&ClusterKey>,
         schemas: &[&'static Schema],
@@ -147,7 +147,7 @@ impl Secrets {
         })
     }
 
-    /// Returns what names keys in a record.
+    /// Returns the form of keys in a record.
     pub(crate) fn name(&self, keys: &[CacheKey]) -> Named {
         let mut named = Named::default();
         for key in keys {
@@ -163,8 +163,8 @@ impl Secrets {
         named
     }
 
-    /// Returns what a record's keys are here; none if their digests were made under another key,
-    /// which says nothing here.
+    /// Returns the keys of a record on this node; `None` if their digests were made under another
+    /// key.
     pub(crate) fn find(&self, named: Named) -> Option<EvictionTarget> {
         if named.digests.is_empty() {
             return Some(EvictionTarget::Keys(named.keys));
@@ -194,7 +194,7 @@ impl Secrets {
         }
     }
 
-    /// Returns the digest of a key that holds a secret; none of any other.
+    /// Returns the digest of a key that holds a secret; `None` for any other key.
     fn digest(&self, key: &CacheKey) -> Option<(Digest, Check)> {
         if self.names.is_empty() {
             return None;
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(named.keys, std::slice::from_ref(&other));
         assert_eq!(named.digests.len(), 1);
 
-        // The reader has loaded nothing of it, and then it has.
+        // First the reader has not loaded it, and then it has.
         let nothing = EvictionTarget::Keys(vec![other.clone()]);
         assert_eq!(there.find(named.clone()), Some(nothing));
         there.note_load(&secret);

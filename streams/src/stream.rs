@@ -1,4 +1,4 @@
-//! [`Stream`]: what a user gives a node in place of a store.
+//! [`Stream`]: what a node gets in place of a store.
 
 use std::{fmt, sync::Arc};
 
@@ -17,19 +17,19 @@ use crate::{
     secret::{ClusterKey, Remembered, Secrets, remembered},
 };
 
-/// How many bytes a record may ever have.
+/// The largest size that can be set as the maximum of a record, in bytes.
 pub(crate) const LARGEST: usize = 1 << 20;
-/// How many bytes a record may have unless told otherwise.
+/// The maximum size of a record, by default.
 const LIMIT: usize = 256 << 10;
-/// How many keys with secrets are remembered unless told otherwise.
+/// How many keys with secrets are remembered, by default.
 const REMEMBERED: usize = 262_144;
 
 /// A kind of server that holds a stream.
 pub trait Server: fmt::Debug + Send + Sync + 'static {
-    /// What it is called, such as `redis`.
+    /// Its name, such as `redis`.
     const NAME: &'static str;
 
-    /// Makes the settings for an address and the name of a cluster. The server is not asked.
+    /// Makes the settings for an address and the name of a cluster. Does not connect.
     ///
     /// # Errors
     ///
@@ -38,18 +38,18 @@ pub trait Server: fmt::Debug + Send + Sync + 'static {
     where
         Self: Sized;
 
-    /// Opens links of their own. The server is not asked yet.
+    /// Opens an engine with links of its own. Does not connect yet.
     fn open(&self, needs: Needs) -> Arc<dyn Engine>;
 }
 
-/// What an engine is opened with.
+/// The settings with which an engine is opened.
 #[derive(Clone, Debug)]
 pub struct Needs {
     /// The source of time.
     pub clock: Arc<dyn Clock>,
-    /// Where the engine's own tasks run.
+    /// Runs the engine's own tasks.
     pub spawn: Arc<dyn Spawn>,
-    /// The most bytes of a record. A server may take fewer.
+    /// The maximum number of bytes of a record. A server may accept fewer.
     pub largest: usize,
 }
 
@@ -65,11 +65,12 @@ pub struct Stream<S> {
 }
 
 impl<S: Server> Stream<S> {
-    /// Makes a stream of a server's address and the name of a cluster.
+    /// Makes a stream for a server's address and the name of a cluster.
     ///
     /// # Errors
     ///
-    /// See [`StreamError`]. The server is not asked, so it may be down: the node waits for it.
+    /// See [`StreamError`]. This does not connect, so the server may be down: the node waits for
+    /// it.
     pub fn new(address: &str, cluster: &str) -> Result<Self, StreamError> {
         Ok(Self::over(S::read(address, cluster)?))
     }
@@ -83,9 +84,9 @@ impl<S: Server> Stream<S> {
         }
     }
 
-    /// Sets the cluster's key, the same on all nodes. Keys of entities with secrets travel as
-    /// digests under it, and tokens are signed with it. Without one, a node that declares an entity
-    /// with a secret does not start, and a token holds at the node that gave it.
+    /// Sets the cluster's key, the same on all nodes. Keys of entities with secrets are sent as
+    /// digests under it, and tokens are signed with it. Without a key, a node that declares an
+    /// entity with a secret does not start, and a token is valid only at the node that issued it.
     #[must_use]
     pub fn key(mut self, key: ClusterKey) -> Self {
         self.key = Some(key);
@@ -128,7 +129,7 @@ impl<S: Server> Stream<S> {
         })
     }
 
-    /// Returns how keys with secrets travel; an error if they cannot.
+    /// Returns the converter for keys with secrets; an error if there is no cluster's key for them.
     fn secrets(&self, needs: &ApartNeeds) -> Result<Arc<Secrets>, LogError> {
         let loaded = Arc::clone(&self.loaded);
         let secrets = Secrets::new(self.key.as_ref(), &needs.schemas, loaded);

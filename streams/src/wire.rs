@@ -2,7 +2,8 @@
 //!
 //! A record is one JSON object. `v` is the version of the form, 1; `id` is random; `epoch` is the
 //! epoch in which it was appended, as its number, a dot and its id; `node` is the node that
-//! appended it, left out where there is none; `kind` says what it is, and what else it has:
+//! appended it, left out if there is none; `kind` is the kind of the record, which decides the
+//! further members:
 //!
 //! | kind | further members |
 //! |---|---|
@@ -15,10 +16,10 @@
 //! an object with `check`, which identifies the cluster's key they were made with, and `of`, a list
 //! of digests, both in hexadecimal digits.
 //!
-//! Members that are not known are passed over. A record of another version, of a kind that is not
-//! known, or one that cannot be read, is a gap for its reader. A change that an earlier program
-//! must not pass over gets another version or another kind. The files in `golden/` hold one record
-//! of each kind; they are never changed, and every version reads them.
+//! Unknown members are ignored. A record of another version or of an unknown kind, or one that
+//! cannot be read, is a gap for its reader. A change that an older program must not ignore gets
+//! another version or another kind. The files in `golden/` hold one record of each kind; they are
+//! never changed, and every version reads them.
 
 // The text of an epoch, and of bytes.
 pub(crate) mod text;
@@ -39,13 +40,14 @@ use crate::secret::{Check, Named, Secrets};
 /// The version that is written, and the only one that is read.
 const VERSION: u32 = 1;
 
-/// Returns the id of a record, whatever its bytes are: records that hold random ids differ in it.
+/// Returns the id of a record, from any bytes: records with different random ids have different
+/// ids.
 pub(crate) fn id_of(bytes: &[u8]) -> Uuid {
     let digest = Sha256::digest(bytes);
     Uuid::from_bytes(std::array::from_fn(|at| digest[at]))
 }
 
-/// A record as it is read.
+/// A decoded record.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Record {
     pub(crate) epoch: Epoch,
@@ -53,24 +55,24 @@ pub(crate) struct Record {
     pub(crate) what: What,
 }
 
-/// What a record says.
+/// The content of a record.
 #[derive(Debug, PartialEq)]
 pub(crate) enum What {
     /// An epoch begins.
     Begin,
     /// A node is alive.
     Beat,
-    /// Every node is to evict something.
+    /// Every node evicts something.
     Evict {
         of: Uuid,
         cache: Arc<str>,
         target: Target,
     },
-    /// The handlers of every node are to hear of an event.
+    /// The handlers of an event run on every node.
     Event(Posted),
 }
 
-/// What is to be evicted of a cache.
+/// What to evict from a cache.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Target {
     Named(Named),
@@ -78,7 +80,7 @@ pub(crate) enum Target {
     All,
 }
 
-/// Makes the bytes of the record of an epoch's beginning, or of a node's sign of life.
+/// Encodes the record of an epoch's beginning, or of a node's heartbeat.
 pub(crate) fn note(kind: Note, id: Uuid, epoch: Epoch, node: Option<&str>) -> Vec<u8> {
     let body = match kind {
         Note::Begin => Body::Begin,
@@ -87,14 +89,14 @@ pub(crate) fn note(kind: Note, id: Uuid, epoch: Epoch, node: Option<&str>) -> Ve
     bytes(id, epoch, node, body)
 }
 
-/// A record that says nothing to the nodes' caches and handlers.
+/// A record without content for the nodes' caches and handlers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Note {
     Begin,
     Beat,
 }
 
-/// Makes the bytes of the record of what every node is to evict or to hear.
+/// Encodes the record of an eviction or an event.
 pub(crate) fn entry(entry: &log::Appended, id: Uuid, epoch: Epoch, secrets: &Secrets) -> Vec<u8> {
     let body = match entry {
         log::Appended::Evict(eviction) => {
@@ -143,11 +145,12 @@ fn bytes(id: Uuid, epoch: Epoch, node: Option<&str>, body: Body<'_>) -> Vec<u8> 
     serde_json::to_vec(&record).expect("strings and numbers, and no map with other keys")
 }
 
-/// Reads a record.
+/// Decodes a record.
 ///
 /// # Errors
 ///
-/// It is of another version, or malformed. The text says which, and nothing of what it holds.
+/// It is of another version, or malformed. The text says which, and does not repeat any of its
+/// content.
 pub(crate) fn read(bytes: &[u8]) -> Result<Record, BoxError> {
     let version: Version = serde_json::from_slice(bytes).map_err(|_| "it is no record")?;
     if version.v != VERSION {
@@ -232,7 +235,7 @@ struct Event<'a> {
 }
 
 impl Evict<'_> {
-    /// Returns what is to be evicted; none unless it is one thing.
+    /// Returns what to evict; `None` unless it is exactly one thing.
     fn target(&self) -> Option<Target> {
         let is_named = self.keys.is_some() || self.digests.is_some();
         match (is_named, &self.tag, self.all) {

@@ -12,14 +12,14 @@ use tokio::sync::mpsc;
 use super::{Memory, Power, State};
 use crate::engine::{Answer, Appended, Begun, Engine, Entry, Expected, Held, Look, Page, Written};
 
-/// How many wake-ups wait for one listener; more are lost.
+/// The maximum number of wake-ups that wait for one listener; further ones are lost.
 const WAITING: usize = 64;
 
 pub(super) struct Link {
     server: Memory,
     largest: usize,
     connections: AtomicU64,
-    /// Which start of the server it is connected to.
+    /// The start of the server to which it is connected.
     of: AtomicU64,
 }
 
@@ -40,14 +40,14 @@ impl Link {
         }
     }
 
-    /// Answers at once, or says that nothing answers.
+    /// Answers at once, or fails because nothing answers.
     fn now<'a, T: Send + 'a>(&self, answer: impl FnOnce(&mut State) -> T) -> Answer<'a, T> {
         let mut state = self.server.state.lock();
         let answered = match state.power {
             Power::On => {
                 self.connect(&state);
                 let answer = answer(&mut state);
-                // If it has lost its connection, another one is there before the answer is heard.
+                // If it has lost its connection, it connects again before the answer is received.
                 self.connect(&state);
                 Ok(answer)
             }

@@ -1,4 +1,4 @@
-//! Members' rows and reports as text, and what they say to a reader.
+//! Members' rows and reports as text, and what a reader learns from them.
 
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ pub(super) fn report_of(node: &str) -> String {
     format!("{REPORT}{}", hex(node.as_bytes()))
 }
 
-/// Returns what a reader gets beside the records, from the values of its own row and of the demand,
-/// in this order; from nothing if it does not ask as a member.
+/// Returns what a reader gets besides the records, from the values of its own row and of the
+/// demand, in this order. The values are empty if it does not read as a member.
 pub(crate) fn sight(
     member: Option<&MemberId>,
     values: &[Option<String>],
@@ -108,15 +108,16 @@ pub(super) struct Report {
     pub(super) incarnation: u64,
     pub(super) answers: u64,
     pub(super) applied: String,
-    /// When, in microseconds since 1970 by the member's clock; none from a program of before.
+    /// When it reported, in microseconds since 1970 by the member's clock; `None` from an older
+    /// program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) at_us: Option<i64>,
 }
 
 impl Report {
-    /// Returns what is known of it besides what it says. The server's time is not asked for with
-    /// every report, so how long it took and how far the member's clock is off stay unknown, and
-    /// how long ago it came is as right as the two clocks are.
+    /// Returns what is known about the report itself. The server's time is not read with every
+    /// report, so how long it took and how far the member's clock is off stay unknown, and its age
+    /// is as accurate as the two clocks.
     fn last(&self, now: TimestampMicros) -> Option<LastReport> {
         let ago = now.as_micros().saturating_sub(self.at_us?);
         Some(LastReport {
@@ -150,12 +151,12 @@ impl Row {
         self.start == member.start.0 && self.incarnation == member.incarnation.0
     }
 
-    /// Returns what others see of it at a moment.
+    /// Returns what others see of the member at a moment.
     pub(super) fn member(&self, report: Option<&Report>, now: TimestampMicros) -> MemberRow {
         let start = StartId(self.start);
         let facts = self.facts.as_deref();
 
-        // A report of a version that cannot be read says nothing: the member counts as silent.
+        // A report in the form of another version is ignored: the member counts as silent.
         let report = report.filter(|it| it.v == VERSION && it.incarnation == self.incarnation);
         MemberRow {
             id: self.id(),

@@ -1,8 +1,9 @@
 //! [`Api`]: JetStream's API, which is JSON over requests.
 //!
-//! It is spoken here, and not by the client library, whose consumers mend themselves: one goes on
-//! in a stream that was deleted and made again without a word, and waits in silence beyond the end
-//! of a stream that has lost its newest messages. Those are the moments at which a log has to look.
+//! The client library's own implementation is not used, because its consumers recover by
+//! themselves: they silently continue in a stream that was deleted and created again, and silently
+//! wait beyond the end of a stream that has lost its newest messages. These are the events that a
+//! log must detect.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,30 +23,30 @@ pub(super) struct Api {
     pub(super) link: Arc<Link>,
 }
 
-/// What a stream is.
+/// A stream's settings and state.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Info {
-    /// When it was made, as the server writes it. Another stream of the same name has another.
+    /// When it was created, in the server's form. Another stream of the same name has another time.
     pub(super) created: String,
-    /// All settings, of later servers' too.
+    /// All settings, including those of newer servers.
     pub(super) config: Map<String, Value>,
     pub(super) state: State,
 }
 
-/// What a stream holds.
+/// The contents of a stream.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct State {
     messages: u64,
     first_seq: u64,
-    /// The number of the newest message, which stays when it is removed.
+    /// The number of the newest message, which stays the same when that message is removed.
     pub(super) last_seq: u64,
-    /// The subjects that were asked for, each with how many messages it has.
+    /// The requested subjects, each with its number of messages.
     #[serde(default)]
     pub(super) subjects: BTreeMap<String, u64>,
 }
 
 impl State {
-    /// Returns the number of the oldest message, or the one that the next will have.
+    /// Returns the number of the oldest message, or of the next one if there is none.
     pub(super) fn first(&self) -> u64 {
         match self.messages {
             0 => self.last_seq + 1,
@@ -54,7 +55,7 @@ impl State {
     }
 }
 
-/// A message that a stream holds.
+/// A message in a stream.
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
     pub(super) number: u64,
@@ -62,7 +63,7 @@ pub(super) struct Stored {
     pub(super) kind: Kind,
 }
 
-/// What a message of the table's bucket says.
+/// The kind of a message in the table's bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Its payload is the value.
@@ -76,7 +77,7 @@ pub(super) enum Kind {
 pub(super) struct Ack {
     #[serde(rename = "seq")]
     pub(super) number: u64,
-    /// The stream has had the message already, under this number.
+    /// Whether the stream already had the message, under this number.
     #[serde(default)]
     pub(super) duplicate: bool,
 }
@@ -89,23 +90,23 @@ enum Answer<T> {
 }
 
 impl Api {
-    /// Reads what a stream is.
+    /// Reads the settings and the state of a stream.
     pub(super) async fn info(&self, stream: &str) -> Result<Info, Fault> {
         self.ask(format!("STREAM.INFO.{stream}"), &()).await
     }
 
-    /// Reads what a stream is, with the subjects that match.
+    /// Reads the settings and the state of a stream, with the matching subjects.
     pub(super) async fn info_of(&self, stream: &str, subjects: &str) -> Result<Info, Fault> {
         let question = json!({ "subjects_filter": subjects });
         self.ask(format!("STREAM.INFO.{stream}"), &question).await
     }
 
-    /// Makes a stream, unless one of these very settings is there.
+    /// Creates a stream, unless one with exactly these settings exists.
     pub(super) async fn create(&self, stream: &str, config: &Value) -> Result<Info, Fault> {
         self.ask(format!("STREAM.CREATE.{stream}"), config).await
     }
 
-    /// Gives a stream other settings.
+    /// Changes the settings of a stream.
     pub(super) async fn update(
         &self,
         stream: &str,
@@ -155,7 +156,7 @@ impl Api {
         }))
     }
 
-    /// Removes the messages of a subject that are below a number.
+    /// Removes the messages of a subject with lower numbers.
     pub(super) async fn purge(&self, stream: &str, subject: &str, below: u64) -> Result<(), Fault> {
         let which = json!({ "filter": subject, "seq": below });
         let purged: Value = self.ask(format!("STREAM.PURGE.{stream}"), &which).await?;
@@ -163,7 +164,7 @@ impl Api {
         Ok(())
     }
 
-    /// Makes a consumer that vanishes once no one asks it; returns its name.
+    /// Creates a consumer that the server removes once it is unused. Returns its name.
     pub(super) async fn consumer(&self, stream: &str, config: &Value) -> Result<String, Fault> {
         #[derive(Deserialize)]
         struct Made {
@@ -213,9 +214,9 @@ fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Fault> {
 }
 
 impl Kind {
-    /// The header by which a bucket's clients say that a key is gone.
+    /// The header by which a bucket's clients mark a removed key.
     pub(super) const HEADER: &'static str = "KV-Operation";
-    /// What it says then.
+    /// The header's value for a removed key.
     pub(super) const REMOVAL: &'static str = "DEL";
 
     fn of_headers(headers: &[u8]) -> Self {

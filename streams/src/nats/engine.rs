@@ -1,7 +1,7 @@
-//! [`JetStreamEngine`]: the stream and the table as the log sees them.
+//! [`JetStreamEngine`]: the stream and the table on a NATS server.
 //!
-//! The questions of one call are sent at once and over one connection, so that a call costs one
-//! round trip, an append two: the epoch that it was made in can only be asked for afterwards.
+//! The requests of one call are sent at once and over one connection, so a call costs one round
+//! trip. An append costs two, because its epoch can only be read afterwards.
 
 use std::{
     sync::{
@@ -34,7 +34,7 @@ use crate::{
     wire::id_of,
 };
 
-/// How often a call that changes the epoch looks again because others do the same.
+/// How often a call that changes the epoch is retried because others do the same.
 const ATTEMPTS: usize = 8;
 
 /// A stream and a bucket on a server.
@@ -46,9 +46,9 @@ pub(super) struct JetStreamEngine {
     needs: Needs,
     lines: Lines,
     nudger: Nudger,
-    /// The connection over which stream and table were last made or checked.
+    /// The connection over which stream and table were last created or checked.
     ensured: AtomicU64,
-    /// Whether they were ever there.
+    /// Whether they ever existed.
     known: AtomicBool,
 }
 
@@ -74,7 +74,7 @@ impl JetStreamEngine {
         }
     }
 
-    /// Makes or checks stream and table, once for each connection.
+    /// Creates or checks stream and table, once for each connection.
     async fn ensure(&self) -> Result<(), Fault> {
         self.api.link.client().await?;
         let connection = self.api.link.connections();
@@ -91,15 +91,16 @@ impl JetStreamEngine {
         Ok(())
     }
 
-    /// Has stream and table made again if the answer was that one of them is not there.
+    /// Makes the next call create stream and table again, if the answer was that one of them is
+    /// missing.
     fn note_loss(&self, fault: &Fault) {
         if fault.has_no_stream() || matches!(fault, Fault::NoResponders) {
             self.ensured.store(0, Ordering::Release);
         }
     }
 
-    /// Asks a question, and once more if the stream or the table had to be made first, or if the
-    /// connection was lost meanwhile.
+    /// Sends a request, and repeats it once if the stream or the table had to be created first, or
+    /// if the connection was lost.
     async fn ask<T, F: Future<Output = Result<T, Fault>>>(
         &self,
         question: impl Fn() -> F,
@@ -121,7 +122,7 @@ impl JetStreamEngine {
         })
     }
 
-    /// Reads what the stream is, and its epoch.
+    /// Reads the state of the stream, and its epoch.
     async fn standing(&self) -> Result<(Info, Option<Epoch>), Fault> {
         let table = self.table();
         let (info, bound) = join(self.api.info(&self.shape.stream), table.epoch()).await;
@@ -163,8 +164,8 @@ impl JetStreamEngine {
             _ => self.lines.take(from + 1, link.connections(), now),
         };
 
-        // The record at the cursor is read each time, whatever the line says: that it is still
-        // there is what proves that the reader has missed nothing.
+        // The record at the cursor is read each time, even if a line answers: only its presence
+        // proves that the reader has missed nothing.
         let table = self.table();
         let beside = join(table.epoch(), table.values(values));
         let first = self.api.message(stream, from);
@@ -186,7 +187,7 @@ impl JetStreamEngine {
             .map_or(oldest.max(from), |entry| entry.number + 1);
         let wanted = limit - entries.len().min(limit);
         let beyond = match beyond {
-            // A line that has nothing where there is something is not trusted again.
+            // A line that returns nothing although there are records is not used again.
             Some((line, beyond)) if !beyond.is_empty() || next > last => {
                 self.lines.put(line, &*self.needs.clock);
                 beyond
@@ -197,7 +198,7 @@ impl JetStreamEngine {
             Some(_) | None => Vec::new(),
         };
 
-        // What does not follow is left out, and read the next time.
+        // Records that do not follow are left out, and read the next time.
         for entry in beyond {
             if entries
                 .last()
@@ -218,7 +219,7 @@ impl JetStreamEngine {
         })
     }
 
-    /// Takes what a line has; none if it does not answer as it should.
+    /// Takes the records of a line; `None` if it does not answer as expected.
     async fn pull_on(
         &self,
         line: Option<Line>,
@@ -235,7 +236,7 @@ impl JetStreamEngine {
         }
     }
 
-    /// Opens a line and takes what it has.
+    /// Opens a line and takes its records.
     async fn pull_from(&self, from: u64, limit: usize, bytes: usize) -> Result<Vec<Entry>, Fault> {
         let mut line = Line::open(&self.api, &self.shape.stream, from).await?;
         let entries = line
@@ -245,7 +246,7 @@ impl JetStreamEngine {
         Ok(entries)
     }
 
-    /// Publishes a record. A second copy of one that the stream has is none.
+    /// Publishes a record. The stream ignores a second copy of a record that it has.
     async fn publish(&self, record: &[u8]) -> Result<Ack, Fault> {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", id_of(record).simple().to_string());
@@ -258,7 +259,7 @@ impl JetStreamEngine {
         self.ensure().await.map_err(Fault::of_a_question)?;
         let ack = match self.publish(record).await {
             Ok(ack) => ack,
-            // No stream takes it: what is there now is looked at by the caller.
+            // No stream accepts it; the caller checks what exists now.
             Err(Fault::NoResponders) => {
                 self.note_loss(&Fault::NoResponders);
                 self.ensure().await.map_err(Fault::of_a_question)?;
@@ -267,7 +268,8 @@ impl JetStreamEngine {
             Err(fault) => return Err(fault.of_a_change()),
         };
 
-        // Epochs do not come back: one that is seen now was there when the record had its number.
+        // Epochs do not come back: the epoch that is seen now was also the current one when the
+        // record got its number.
         let standing = self.standing().await;
         let (_, now) = standing.map_err(|fault| in_doubt(fault.of_a_question()))?;
         if now != Some(epoch) {
@@ -330,8 +332,8 @@ impl JetStreamEngine {
         ))
     }
 
-    /// Checks that the bucket holds the epoch that it has acknowledged, or a later one. One whose
-    /// files are gone does not, and epochs would be begun in it without end.
+    /// Checks that the bucket holds the epoch that it has acknowledged, or a later one. A bucket
+    /// whose files are gone does not, and nodes would begin epochs in it endlessly.
     async fn check_held(&self, epoch: Epoch) -> Result<(), LogError> {
         let held = self.table().value(EPOCH).await;
         match held.map_err(|fault| in_doubt(fault.of_a_question()))? {

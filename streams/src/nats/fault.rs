@@ -1,30 +1,30 @@
-//! [`Fault`]: why a call to JetStream did not succeed, and what a log says of it.
+//! [`Fault`]: why a call to JetStream failed, and the log's error for it.
 
 use std::io;
 
 use serde::Deserialize;
 use tidings_core::log::{EngineError, LogError};
 
-/// Why a call did not succeed.
+/// Why a call failed.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// It was not sent.
     Unsent(EngineError),
-    /// It was sent, and not answered.
+    /// It was sent, but not answered.
     Lost(EngineError),
     /// It was perhaps sent, and then the connection was lost.
     Cut,
-    /// Nothing on the server takes it: JetStream is off or starts, or the stream is gone.
+    /// Nothing on the server accepts it: JetStream is off or starting, or the stream is gone.
     NoResponders,
-    /// The server refuses it.
+    /// The server refused it.
     Refused(Refused),
-    /// The answer is of a form that is not known.
+    /// The answer has an unknown form.
     Malformed(EngineError),
-    /// The stream is not one that can be a log.
+    /// The stream cannot be used as a log.
     Unfit(String),
 }
 
-/// What JetStream says of a call that it refuses.
+/// The error of a call that JetStream refuses.
 #[derive(Clone, Debug, Deserialize, thiserror::Error)]
 #[error("JetStream: {description} ({code}, {err_code})")]
 pub(super) struct Refused {
@@ -37,7 +37,7 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// The stream is not there.
+    /// The stream does not exist.
     pub(super) fn has_no_stream(&self) -> bool {
         self.err_code == 10_059
     }
@@ -47,12 +47,12 @@ impl Refused {
         self.err_code == 10_037
     }
 
-    /// The subject's newest message is another one than was expected.
+    /// The subject's newest message is not the expected one.
     pub(super) fn has_another_last(&self) -> bool {
         self.err_code == 10_071
     }
 
-    /// A stream of this name was made with other settings.
+    /// A stream of this name exists with other settings.
     pub(super) fn has_another_stream(&self) -> bool {
         self.err_code == 10_058
     }
@@ -64,17 +64,17 @@ impl Refused {
 }
 
 impl Fault {
-    /// Returns whether the stream is not there.
+    /// Returns whether the stream does not exist.
     pub(super) fn has_no_stream(&self) -> bool {
         matches!(self, Self::Refused(refused) if refused.has_no_stream())
     }
 
-    /// Returns whether a question may well be answered over another connection.
+    /// Returns whether another connection may answer the request.
     pub(super) fn is_cut(&self) -> bool {
         matches!(self, Self::Cut)
     }
 
-    /// Returns what a log says of a call that changes nothing.
+    /// Returns the log's error for a call that changes nothing.
     pub(super) fn of_a_question(self) -> LogError {
         match self {
             Self::Unsent(error) | Self::Lost(error) | Self::Malformed(error) => {
@@ -93,7 +93,7 @@ impl Fault {
         }
     }
 
-    /// Returns what a log says of a call that may have changed something.
+    /// Returns the log's error for a call that may have changed something.
     pub(super) fn of_a_change(self) -> LogError {
         match self {
             Self::Lost(error) | Self::Malformed(error) => LogError::InDoubt(error),

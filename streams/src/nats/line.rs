@@ -1,8 +1,8 @@
-//! [`Line`]: a consumer that hands out the records beyond a number, page after page.
+//! [`Line`]: a consumer that returns the records beyond a number, page after page.
 //!
-//! A line is a hint of speed. Whether its records belong to the stream that the reader knows, and
-//! follow each other, is decided by its caller, who asks what the stream is in the same moment. A
-//! line that has done anything unexpected is dropped, and another one is opened.
+//! A line only serves speed. Its caller decides whether the records belong to the stream that the
+//! reader knows, and follow each other, because it reads the state of the stream at the same time.
+//! A line that has done anything unexpected is dropped, and another one is opened.
 
 use std::{fmt, time::Duration};
 
@@ -15,23 +15,23 @@ use tidings_core::clock::{Clock, Tick};
 use super::{api::Api, fault::Fault};
 use crate::engine::Entry;
 
-/// How long a consumer that no one asks is kept by the server.
+/// How long the server keeps an unused consumer.
 const IDLE: Duration = Duration::from_secs(30);
-/// How long one is used again after its last use: some time before the server drops it.
+/// How long after its last use a consumer is used again: less than the server's limit.
 const FRESH: Duration = Duration::from_secs(20);
-/// How long the next record may take. A consumer that is gone is silent on older servers.
+/// How long the next record may take. On older servers, a missing consumer does not answer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How many lines are kept: a node reads at few places at once.
+/// How many lines are kept: a node reads at few positions at a time.
 const KEPT: usize = 4;
 
-/// A consumer that goes on from a number.
+/// A consumer that continues from a number.
 pub(super) struct Line {
     consumer: String,
-    /// Where its answers go, with the number of the question behind.
+    /// The subject of its answers, followed by the number of the request.
     inbox: String,
     answers: Subscriber,
     questions: u64,
-    /// The number of the record that comes next.
+    /// The number of the next record.
     next: u64,
     /// The connection over which it was opened.
     connection: u64,
@@ -39,7 +39,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Opens one at a number.
+    /// Opens a line at a number.
     pub(super) async fn open(api: &Api, stream: &str, from: u64) -> Result<Self, Fault> {
         let connection = api.link.connections();
         let client = api.link.client().await?;
@@ -65,8 +65,8 @@ impl Line {
         &self.consumer
     }
 
-    /// Takes what is there, at most `limit` records and roughly `bytes`, but one record if there is
-    /// any.
+    /// Takes the available records: at most `limit` of them and roughly `bytes`, but one record if
+    /// there is any.
     pub(super) async fn pull(
         &mut self,
         api: &Api,
@@ -114,7 +114,7 @@ impl Line {
             };
             match message.status {
                 None | Some(StatusCode::OK) => entries.push(self.take(message)?),
-                // That of an earlier question came late.
+                // A late answer to an earlier request.
                 Some(_) if *message.subject != *inbox => {}
                 Some(StatusCode::IDLE_HEARTBEAT) => {}
                 Some(StatusCode::NO_RESPONDERS) => return Err(Fault::NoResponders),
@@ -139,9 +139,9 @@ impl Line {
 /// How an answer ended.
 #[derive(Debug)]
 enum End {
-    /// With as many records as were asked for.
+    /// With as many records as requested.
     Full,
-    /// With a word of the server.
+    /// With a status message of the server.
     Status(StatusCode),
 }
 
@@ -149,8 +149,8 @@ fn ended() -> Fault {
     Fault::Lost("the subscription of a consumer has ended".into())
 }
 
-/// The settings of a consumer that begins at a number. It needs no acknowledgements, and it goes
-/// when its reader does.
+/// The settings of a consumer that begins at a number. It needs no acknowledgements, and the server
+/// removes it after its reader is gone.
 fn config(from: u64) -> Value {
     json!({
         "deliver_policy": "by_start_sequence",
@@ -177,13 +177,13 @@ pub(super) fn number_of(reply: &str) -> Option<u64> {
     number?.parse().ok()
 }
 
-/// The lines that are kept between reads, the one that was used last at the end.
+/// The lines that are kept between reads, the last used one at the end.
 #[derive(Debug, Default)]
 pub(super) struct Lines(Mutex<Vec<Line>>);
 
 impl Lines {
-    /// Takes the line that goes on at a number over this connection; drops those that are of no use
-    /// any more.
+    /// Takes the line that continues at a number over this connection; drops those that cannot be
+    /// used again.
     pub(super) fn take(&self, from: u64, connection: u64, now: Tick) -> Option<Line> {
         let mut lines = self.0.lock();
         let of_use =

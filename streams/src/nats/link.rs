@@ -1,9 +1,9 @@
-//! [`Link`]: one connection to a NATS server. It is made at the first call, and the client library
-//! makes it again whenever it is lost.
+//! [`Link`]: one connection to a NATS server. It is opened at the first call, and the client
+//! library reconnects whenever it is lost.
 //!
-//! Calls over it end: with an answer, with the connection, or after [`LIMIT`]. A call that finds no
-//! connection waits a moment for it, and is not kept to be sent much later, as the client library
-//! would.
+//! A call over it ends with an answer, with the loss of the connection, or after [`LIMIT`]. A call
+//! that finds no connection waits briefly for one. It is not queued and sent much later, as the
+//! client library would do.
 
 use std::{fmt, io, pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
 
@@ -23,14 +23,14 @@ use super::fault::Fault;
 
 /// How long one call may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
-/// How often the server is asked for a sign of life.
+/// How often the server is pinged.
 const PING: Duration = Duration::from_secs(5);
-/// How long a call waits for a connection that was lost: it is tried again within this time.
+/// How long a call waits for a lost connection, which is retried within this time.
 const AWAY: Duration = Duration::from_millis(1_500);
 /// The longest pause between two attempts to connect again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Where a server is, and how to log in there.
+/// The address of a server, with the credentials.
 #[derive(Clone)]
 pub(super) struct Address(pub(super) ServerAddr);
 
@@ -41,7 +41,7 @@ pub(super) struct Link {
     client: OnceCell<Client>,
     /// How often the connection was lost.
     losses: watch::Sender<u64>,
-    /// How often the client has said that it is there.
+    /// How often the client has reported a connection.
     gains: watch::Sender<u64>,
 }
 
@@ -65,7 +65,7 @@ impl Link {
         })
     }
 
-    /// Returns how many bytes the server takes in one message; none before the first connection.
+    /// Returns the maximum number of bytes of a message; `None` before the first connection.
     pub(super) fn max_payload(&self) -> Option<usize> {
         self.client.get().map(Client::max_payload)
     }
@@ -78,7 +78,7 @@ impl Link {
             Either::Right(((), _)) => return Err(Fault::Unsent(silent())),
         };
 
-        // A client that is not connected keeps what it is given, to send it much too late.
+        // A client that is not connected would queue the message, and send it much too late.
         let mut gains = self.gains.subscribe();
         match client.connection_state() {
             State::Connected => return Ok(client),
@@ -118,7 +118,7 @@ impl Link {
         connected.map_err(|error| Fault::Unsent(error.into()))
     }
 
-    /// Asks for an answer to a message.
+    /// Sends a message, and waits for the answer.
     pub(super) async fn request(
         &self,
         subject: String,
@@ -143,7 +143,8 @@ impl Link {
         self.in_time(LIMIT, answered).await
     }
 
-    /// Waits for something that comes over this connection, until it is lost or a time is over.
+    /// Waits for something that arrives over this connection, until the connection is lost or the
+    /// time is over.
     pub(super) async fn in_time<T>(
         &self,
         limit: Duration,
@@ -154,15 +155,15 @@ impl Link {
         let end = select(lost, self.clock.sleep(limit));
         match select(pin!(answer), end).await {
             Either::Left((answer, _)) => answer,
-            // The client keeps a request whose answer went with the connection, and never says so.
+            // The client silently keeps a request whose answer was lost with the connection.
             Either::Right((Either::Left(_), _)) => Err(Fault::Cut),
             Either::Right((Either::Right(_), _)) => Err(Fault::Lost(silent())),
         }
     }
 }
 
-/// Returns how long to wait before another attempt to connect: longer after each, and not the same
-/// on all nodes.
+/// Returns how long to wait before another attempt to connect: longer after each, and different
+/// between nodes.
 fn pause(attempts: usize) -> Duration {
     let shift = u32::try_from(attempts.min(6)).unwrap_or_default();
     let longest = (Duration::from_millis(20) * (1 << shift)).min(LONGEST_PAUSE);

@@ -1,9 +1,9 @@
 //! [`Listener`]: wakes its node whenever a record is appended, over a connection of its own.
 //!
-//! A consumer that hands out new records without their bytes tells of them once the stream has
-//! them: a plain subscription to their subject would, now and then, be faster than the stream
-//! itself, and have its node look too early. The server gives a sign of life each half second; a
-//! listener that hears none ends.
+//! A consumer that returns new records without their bytes reports them once the stream has them. A
+//! plain subscription to their subject would sometimes be faster than the stream itself, and make
+//! the node read too early. The server sends a heartbeat each half second; a listener that receives
+//! none ends.
 
 use std::{fmt, pin::pin, time::Duration};
 
@@ -17,39 +17,39 @@ use tidings_core::log::{LogError, LogFuture, NextWake, Wake, WakeUps};
 
 use super::{api::Api, fault::Fault, shape::Shape};
 
-/// How often the server gives a sign of life.
+/// How often the server sends a heartbeat.
 const HEARTBEAT: Duration = Duration::from_millis(500);
-/// How long a listener hears nothing before it ends.
+/// How long a listener receives nothing before it ends.
 const SILENCE: Duration = Duration::from_millis(1_750);
-/// How long the server answers one question.
+/// How long the server answers one request.
 const EXPIRES: Duration = Duration::from_secs(2);
-/// How many records it tells of in one answer.
+/// How many records it reports for one request.
 const BATCH: usize = 256;
-/// How long the server keeps a consumer that no one asks.
+/// How long the server keeps an unused consumer.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// A listener.
 pub(super) struct Listener {
     api: Api,
-    /// Where questions for records go.
+    /// The subject of requests for records.
     consumer: String,
-    /// Where the answers come.
+    /// The subject of the answers.
     inbox: String,
     records: Subscriber,
     nudges: Subscriber,
-    /// How many records the last question still asks for; none once it has ended.
+    /// How many records are still due for the last request; zero once it has ended.
     open: usize,
     connection: u64,
 }
 
-/// What a listener has heard.
+/// What a listener has received.
 enum Heard {
     Record(Option<Message>),
     Nudge(Option<Message>),
 }
 
 impl Listener {
-    /// Starts one over a connection of its own.
+    /// Starts a listener over a connection of its own.
     pub(super) async fn start(api: Api, shape: &Shape) -> Result<Self, Fault> {
         let client = api.link.client().await?;
         let unsent = |error: async_nats::SubscribeError| Fault::Unsent(error.into());
@@ -60,7 +60,7 @@ impl Listener {
             .map_err(unsent)?;
         let records = client.subscribe(inbox.clone()).await.map_err(unsent)?;
 
-        // The answer also says that the server has the subscriptions: it reads in order.
+        // The answer also proves that the server has the subscriptions, because it reads in order.
         let name = api.consumer(&shape.stream, &config()).await?;
         Ok(Self {
             connection: api.link.connections(),
@@ -108,7 +108,7 @@ impl Listener {
         }
     }
 
-    /// Makes one wake-up of all that have come.
+    /// Combines all received wake-ups to one.
     fn folded(&mut self, first: Wake) -> Result<Wake, Fault> {
         let all = NextWake::default();
         all.ask(&first);
@@ -131,7 +131,7 @@ impl Listener {
                 Ok(Some(Wake::Look))
             }
             Some(StatusCode::IDLE_HEARTBEAT) => Ok(None),
-            // The question's time is over.
+            // The time of the request is over.
             Some(StatusCode::TIMEOUT | StatusCode::NOT_FOUND) => {
                 self.open = 0;
                 Ok(None)
@@ -163,7 +163,7 @@ impl Listener {
     }
 }
 
-/// The settings of a consumer of what is appended from now on.
+/// The settings of a consumer of the records that are appended from now on.
 fn config() -> serde_json::Value {
     json!({
         "deliver_policy": "new",

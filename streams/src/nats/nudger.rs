@@ -1,5 +1,4 @@
-//! [`Nudger`]: wakes the nodes that listen, from a task of its own, so that asking for it never
-//! waits.
+//! [`Nudger`]: wakes the listening nodes from a task of its own, so that the caller never waits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,10 +12,10 @@ use super::{fault::Fault, link::Link};
 
 /// The pause between two nudges.
 const PAUSE: Duration = Duration::from_millis(1);
-/// The pause after one that failed.
+/// The pause after a nudge that failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
-/// Sends nudges: any number that are asked for while one is being sent make one more.
+/// Sends nudges. All that are requested while one is being sent are combined to one more.
 #[derive(Debug)]
 pub(super) struct Nudger {
     asked: Arc<Asked>,

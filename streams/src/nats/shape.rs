@@ -1,4 +1,4 @@
-//! [`Shape`]: what the stream and the table beside it are called, and which settings they must
+//! [`Shape`]: the names of the stream and of the table beside it, and the settings that they must
 //! have.
 //!
 //! | what | name on the server | subjects |
@@ -7,8 +7,8 @@
 //! | table | the key-value bucket `tidings-NAME`, a stream `KV_tidings-NAME` | `$KV.tidings-NAME.>` |
 //! | nudges | no stream keeps them | `tidings-nudge.NAME` |
 //!
-//! A reader finds records missing by their numbers, and a member by its value: so nothing may
-//! remove single records, and nothing may remove values at all. Settings that would are refused.
+//! A reader detects missing records by their numbers, and a member by its value. So the server must
+//! not remove single records, nor any value. Settings that would do so are refused.
 
 use std::time::Duration;
 
@@ -19,28 +19,27 @@ use super::{
     fault::Fault,
 };
 
-/// For how long the server knows a message again that it has had.
+/// How long the server recognizes a message that it already had.
 const DUPLICATES: Duration = Duration::from_secs(120);
-/// The shortest time that a stream may be told to keep its records. None at all would mean for
-/// good.
+/// The shortest retention that a stream may have. Zero would mean unlimited.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// How long a stream that was there has been away before it is made again. A server forgets a
-/// stream that is being deleted before it removes its files, and one that is made in between loses
-/// its own: it takes what is written and holds nothing, until it is deleted, too.
+/// How long an existing stream must be missing before it is created again. A server forgets a
+/// stream that is being deleted before it removes the files. A stream that is created in between
+/// loses its files: it accepts writes and holds nothing, until it is deleted too.
 const LEFT_ALONE: Duration = Duration::from_millis(500);
-/// What a message has beside its record, at most: its headers.
+/// The maximum size of a message without its record: its headers.
 pub(super) const HEADERS: usize = 512;
 
 /// How many servers of a NATS cluster keep a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Replicas(pub(super) u8);
 
-/// What is known of a stream before it is looked for.
+/// What is known about a stream before it is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Before {
     /// Perhaps there never was one.
     Unknown,
-    /// There was one: if it is away, it may be being deleted.
+    /// It existed: if it is missing, it may be in deletion.
     There,
 }
 
@@ -50,7 +49,7 @@ pub(super) struct Shape {
     pub(super) stream: String,
     pub(super) records: String,
     pub(super) bucket: String,
-    /// What the subjects of the values begin with.
+    /// The beginning of the subjects of values.
     pub(super) values: String,
     pub(super) nudges: String,
     replicas: Replicas,
@@ -70,7 +69,7 @@ impl Shape {
         }
     }
 
-    /// Makes stream and table where they are not there, and checks them where they are.
+    /// Creates stream and table if they are missing, and checks them if they exist.
     pub(super) async fn ensure(&self, api: &Api, before: Before) -> Result<(), Fault> {
         let (stream, bucket) = (self.stream_config(), self.bucket_config());
         let info = find_or_make(api, &self.stream, &stream, before).await?;
@@ -79,7 +78,8 @@ impl Shape {
         self.check_bucket(&info)
     }
 
-    /// Returns the settings that have the stream keep its records for a time; none if it has them.
+    /// Returns the settings with which the stream keeps its records for a time; `None` if it
+    /// already has them.
     pub(super) fn kept_for(info: &Info, retention: Duration) -> Option<Map<String, Value>> {
         let retention = retention.max(SHORTEST);
         let (age, window) = (nanos(retention), nanos(retention.min(DUPLICATES)));
@@ -168,7 +168,7 @@ impl Shape {
             config.check_unset(&self.bucket, setting)?;
         }
 
-        // With less than it needs a bucket would forget members.
+        // With a smaller limit, the bucket would lose members.
         match config.number("max_msgs") {
             Some(most) if most > 0 => Err(unfit(&self.bucket, "max_msgs", &json!(most), "-1")),
             Some(_) | None => Ok(()),
@@ -176,7 +176,7 @@ impl Shape {
     }
 }
 
-/// Reads what a stream is, and makes it if it is not there.
+/// Reads the settings and the state of a stream, and creates it if it is missing.
 async fn find_or_make(
     api: &Api,
     stream: &str,
@@ -193,13 +193,13 @@ async fn find_or_make(
     }
 
     match api.create(stream, config).await {
-        // Another node was faster, with other settings.
+        // Another node has created it first, with other settings.
         Err(Fault::Refused(refused)) if refused.has_another_stream() => api.info(stream).await,
         made => made,
     }
 }
 
-/// The settings of a stream that is there.
+/// The settings of an existing stream.
 struct Config<'a>(&'a Map<String, Value>);
 
 impl Config<'_> {

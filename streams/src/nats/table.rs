@@ -1,8 +1,7 @@
 //! [`Table`]: the values beside the stream, in a key-value bucket.
 //!
-//! The value of the epoch names the stream that it is of as well, by the moment at which that was
-//! made. So a stream that was deleted and made again has no epoch, although the bucket is still
-//! there.
+//! The value of the epoch also identifies its stream, by the time of the stream's creation. So a
+//! stream that was deleted and created again has no epoch, even if the bucket still exists.
 
 use async_nats::HeaderMap;
 use futures_util::future::{join_all, try_join_all};
@@ -18,11 +17,11 @@ use crate::{
     wire::{epoch_of_text, epoch_text},
 };
 
-/// How many values are asked for at once.
+/// How many values are requested at a time.
 const AT_ONCE: usize = 64;
-/// How often a write is tried again because the value has changed meanwhile.
+/// How often a write is retried because the value has changed in the meantime.
 const ATTEMPTS: usize = 8;
-/// The header by which a write says which message it expects to be the newest of its subject.
+/// The header by which a write names the message that it expects to be the newest of its subject.
 const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 
 /// The values of one stream.
@@ -32,11 +31,11 @@ pub(super) struct Table<'a> {
     pub(super) shape: &'a Shape,
 }
 
-/// The epoch as the table holds it.
+/// The epoch in the table.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Bound {
     epoch: Epoch,
-    /// When the stream was made that it is the epoch of.
+    /// When the stream of this epoch was created.
     created: String,
 }
 
@@ -53,7 +52,7 @@ impl Bound {
         format!("{} {created}", epoch_text(epoch))
     }
 
-    /// Returns the epoch, if it is that of the stream which was made at this moment.
+    /// Returns the epoch, if it belongs to the stream that was created at this time.
     pub(super) fn epoch_of(self, created: &str) -> Option<Epoch> {
         (self.created == created).then_some(self.epoch)
     }
@@ -88,13 +87,13 @@ impl Table<'_> {
         Ok(held.into_iter().map(|held| Some(held?.value)).collect())
     }
 
-    /// Reads the epoch, and the stream that it is of.
+    /// Reads the epoch, and the creation time of its stream.
     pub(super) async fn epoch(&self) -> Result<Option<Bound>, Fault> {
         let held = self.value(EPOCH).await?;
         Ok(held.and_then(|held| Bound::of_text(&held.value)))
     }
 
-    /// Lists all values but the epoch's.
+    /// Lists all values except the epoch.
     pub(super) async fn all(&self) -> Result<Vec<(String, Held)>, Fault> {
         let (bucket, values) = (&self.shape.bucket, &self.shape.values);
         let info = self.api.info_of(bucket, &format!("{values}>")).await?;
@@ -115,7 +114,7 @@ impl Table<'_> {
         Ok(all)
     }
 
-    /// Writes a value, or removes it, if the one that is there is as expected.
+    /// Writes or removes a value, if the present one is as expected.
     pub(super) async fn replace(
         &self,
         name: &str,
@@ -147,7 +146,7 @@ impl Table<'_> {
         }
     }
 
-    /// Writes a value where there is none: never was, or was removed.
+    /// Writes a value that does not exist: it never did, or was removed.
     async fn write_new(&self, name: &str, value: &str) -> Result<Written, Fault> {
         if self.write(name, Some(0), value).await? == Written::Yes {
             return Ok(Written::Yes);
@@ -169,8 +168,8 @@ impl Table<'_> {
         self.publish(name, expected, HeaderMap::new(), value).await
     }
 
-    /// Writes that a value is gone, and then removes that note too, or there would be one of every
-    /// node that ever was.
+    /// Writes a removal marker, and then removes the marker too, or there would be one for every
+    /// node that ever existed.
     async fn remove(&self, name: &str, revision: u64) -> Result<Written, Fault> {
         let mut headers = HeaderMap::new();
         headers.insert(Kind::HEADER, Kind::REMOVAL);

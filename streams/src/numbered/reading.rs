@@ -1,4 +1,5 @@
-//! From a page to what its reader is given: checks that nothing is missing, then reads each record.
+//! From a page to the records of a reader: checks that nothing is missing, then decodes each
+//! record.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::{
     wire::{self, Target, What, id_of},
 };
 
-/// Returns the records beyond the one of a number and an id, or why a reader cannot go on from
+/// Returns the records beyond the one with this number and id, or why a reader cannot continue from
 /// there.
 pub(super) fn follow(
     page: Page,
@@ -72,7 +73,7 @@ pub(super) fn follow(
     })
 }
 
-/// A page on its way to a batch.
+/// A page that is being converted to a batch.
 struct Reading<'a> {
     epoch: Epoch,
     secrets: &'a Secrets,
@@ -88,7 +89,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn take(&mut self, entry: Entry) -> Result<(), GapReason> {
         if entry.number != self.last + 1 {
-            // Records were removed from its middle, which no server does by itself.
+            // Records are missing in the middle, which no server removes by itself.
             return Err(GapReason::Trimmed);
         }
         let (number, id) = (entry.number, id_of(&entry.bytes));
@@ -97,7 +98,7 @@ impl Reading<'_> {
         self.cursor = Cursor::numbered(self.epoch, number, id);
 
         let (origin, body) = match wire::read(&entry.bytes) {
-            // A record of a later epoch: this one is over, whatever the table says.
+            // A record of a later epoch: this one is over, even if the table does not show it.
             Ok(record) if record.epoch.number > self.epoch.number => {
                 return Err(GapReason::Epoch);
             }
@@ -128,7 +129,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Returns what a record tells its reader; none of a note.
+    /// Returns the content of a record for its reader; `None` for a note.
     fn body(&mut self, what: What, origin: Option<Arc<str>>) -> Option<Body> {
         match what {
             What::Begin | What::Beat => None,
@@ -155,7 +156,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Says once for a page that records could not be read.
+    /// Logs once per page that records could not be read.
     fn tell_unreadable(&self) {
         if self.unreadable > 0 {
             tracing::warn!(

@@ -1,4 +1,4 @@
-//! What a node knows of the stream, and what it does when the stream has lost that.
+//! What a node knows of the stream, and what it does if the stream has lost that.
 
 use tidings_core::log::{Epoch, LogError};
 use uuid::Uuid;
@@ -10,14 +10,14 @@ use crate::{
     wire::{self, Note, id_of},
 };
 
-/// What is known of the stream.
+/// The known state of the stream.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    /// The epoch that appends are made in; none before it was asked for, or once it is over.
+    /// The epoch of appends; `None` before it was read, or once it is over.
     pub(super) epoch: Option<Epoch>,
     /// The highest number of an epoch that was seen.
     highest: u64,
-    /// The last record that is known to have been there. The records before it were, too.
+    /// The last record that the stream is known to have had, with all records before it.
     witness: Option<Witness>,
     /// The last epoch in which this node has appended anything.
     appended_in: Option<Epoch>,
@@ -36,7 +36,7 @@ pub(super) struct Witness {
 }
 
 impl Numbered {
-    /// Returns the epoch, which is asked for again after each new connection.
+    /// Returns the epoch, which is read again after each new connection.
     pub(super) async fn settled(&self) -> Result<Epoch, LogError> {
         if let Some(epoch) = self.known() {
             return Ok(epoch);
@@ -50,7 +50,7 @@ impl Numbered {
         standing.epoch.filter(|_| standing.checked == connections)
     }
 
-    /// Notes that an epoch is over, if it was thought to be the present one.
+    /// Notes that an epoch is over, if it was taken for the current one.
     pub(super) fn forget(&self, epoch: Epoch) {
         let mut standing = self.standing.lock();
         if standing.epoch == Some(epoch) {
@@ -64,7 +64,7 @@ impl Numbered {
         self.note(record);
     }
 
-    /// Notes a record that was there.
+    /// Notes a record that the stream had.
     pub(super) fn note(&self, record: Witness) {
         let mut standing = self.standing.lock();
         let is_later = standing.witness.is_none_or(|witness| {
@@ -76,22 +76,22 @@ impl Numbered {
         }
     }
 
-    /// Finds out what the stream is: its epoch and its newest record. Looks for the last record
-    /// that is known; begins an epoch where there is none, or in the place of one that has lost
-    /// that record.
+    /// Reads the epoch and the newest record of the stream. Looks for the last known record. Begins
+    /// an epoch if there is none, or if the present one has lost that record.
     pub(super) async fn settle(&self) -> Result<(Epoch, Entry), LogError> {
         self.settle_with(None).await
     }
 
-    /// Settles, and looks for a record that was acknowledged to this node as well: another one may
-    /// be known that is later.
+    /// Does the same, and also looks for a record that was acknowledged to this node, because the
+    /// last known record may be a later one.
     pub(super) async fn settle_with(
         &self,
         acknowledged: Option<Witness>,
     ) -> Result<(Epoch, Entry), LogError> {
         let _one = self.settling.lock().await;
         for _ in 0..ATTEMPTS {
-            // Before the look: a record that is appended meanwhile is not expected to be in it.
+            // Before the state is read: a record that is appended in the meantime need not be in
+            // it.
             let (witness, appended_in) = {
                 let standing = self.standing.lock();
                 (standing.witness, standing.appended_in)
@@ -101,7 +101,7 @@ impl Numbered {
             let holds = self.holds(&look, witness, appended_in).await?
                 && self.holds(&look, acknowledged, appended_in).await?;
             if self.engine.connections() != connections {
-                // The answers came over one connection, and the next call uses another.
+                // The answers came over one connection, but the next call will use another.
                 continue;
             }
 
@@ -118,12 +118,12 @@ impl Numbered {
         Err(restless())
     }
 
-    /// Returns whether the stream has the record that it is known to have had; or is of another
-    /// epoch, which no reader of this one passes without a gap.
+    /// Returns whether the stream still has the last known record. Also true if the stream is of
+    /// another epoch, which readers of this one cannot enter without a gap.
     ///
-    /// One that was trimmed may have been lost before: a reader may have read what took its place.
-    /// That matters if this node has appended anything that others count on, and it has been away
-    /// for as long as records are kept.
+    /// A trimmed record may have been lost before, and a reader may have read the record that took
+    /// its number. That matters if this node has appended a record on which others rely, and was
+    /// away for as long as records are kept.
     async fn holds(
         &self,
         look: &Look,
@@ -154,13 +154,13 @@ impl Numbered {
         let page = self.engine.read(witness.last, 1, 1, &[]).await?;
         Ok(match page.entries.first() {
             Some(first) if first.number == witness.last => id_of(&first.bytes) == witness.id,
-            // It was trimmed meanwhile.
+            // It was trimmed in the meantime.
             Some(_) => if_trimmed,
             None => false,
         })
     }
 
-    /// Begins an epoch in the place of the one that was seen, unless another node does.
+    /// Begins an epoch in place of the one that was seen, unless another node does.
     async fn begin(&self, look: &Look) -> Result<(), LogError> {
         let before = self.standing.lock().highest;
         let before = before.max(look.epoch.map_or(0, |epoch| epoch.number));
@@ -178,7 +178,7 @@ impl Numbered {
                     None => tracing::info!(engine, %epoch, number, "a stream begins"),
                 }
             }
-            // Another node was faster: what it is now is looked at again.
+            // Another node was faster: read the state again.
             Begun::Is(_) => {}
         }
 

@@ -1,4 +1,4 @@
-//! The log on a server in memory: what every log has to do, and what a stream can lose.
+//! The log on a server in memory: the behaviour of every log, and the losses of a stream.
 
 mod checker;
 mod members;
@@ -99,7 +99,7 @@ async fn a_lost_tail_that_no_reader_had_reached_is_told_by_the_node_that_appende
     append(&publisher, 2).await;
     server.lose(1);
 
-    // The reader alone sees nothing wrong.
+    // The reader alone cannot notice.
     assert_eq!(read(&reader, &cursor).await, Ok((vec![], cursor.clone())));
     let mark = append(&publisher, 3).await;
     assert_eq!(read(&reader, &cursor).await, Err(GapReason::Epoch));
@@ -115,7 +115,7 @@ async fn a_record_that_is_lost_right_after_its_acknowledgement_is_told() {
     append(&publisher, 1).await;
     let cursor = head(&reader).await;
 
-    // The node is connected again before it has noted what was acknowledged.
+    // The node is connected again before it has noted the acknowledged record.
     server.lose_next();
     let mark = append(&publisher, 2).await;
     assert_eq!(read(&reader, &cursor).await, Err(GapReason::Epoch));
@@ -140,7 +140,7 @@ async fn a_number_that_was_handed_out_again_is_told_from_the_one_that_was_read()
     head(&reader).await;
     append(&other, 1).await;
     let cursor = head(&reader).await;
-    // Lost with the node that had appended it; another one appends as many again.
+    // Lost with the node that had appended it; another node appends as many records.
     drop(other);
     server.lose(1);
     server.append_foreign(b"another record");
@@ -230,7 +230,7 @@ async fn a_node_that_lives_keeps_the_newest_record_young() {
         assert_eq!(records, [""; 0], "a beat is no record to a reader");
         cursor = next;
     }
-    // One that was away for longer than the retention gets a gap.
+    // A reader that was away for longer than the retention gets a gap.
     let away = cursor;
     for _ in 0..6 {
         server.pass(retention / 4);

@@ -1,8 +1,8 @@
-//! From what a server has answered to values. An answer of another form is an error, never a panic.
+//! From a server's answer to values. An answer of another form is an error, never a panic.
 
 use redis::{ErrorKind, RedisError, Value};
 
-/// Takes an answer apart.
+/// Splits an answer into parts.
 pub(super) struct Parts(std::vec::IntoIter<Value>);
 
 impl Parts {

@@ -1,9 +1,9 @@
-//! [`Bounded`]: a connection whose answers have a bound.
+//! [`Bounded`]: a connection that bounds the size of answers.
 //!
-//! The client library keeps what has come of an answer until the answer is whole, whatever its
-//! size: a server that lies, or a program that answers in its place, could fill the memory of a
-//! node with one answer. So the bytes are counted on their way to the library, from one answer that
-//! was taken to the next, and reading ends with an error beyond [`LARGEST`].
+//! The client library buffers an answer of any size until it is complete. A malicious server, or
+//! another program in its place, could fill the memory of a node with one answer. So the bytes are
+//! counted on their way to the library, from one received answer to the next, and reading ends with
+//! an error beyond [`LARGEST`].
 
 use std::{
     io,
@@ -17,23 +17,23 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The most bytes that come before an answer is taken. A page of the log has 5 MiB at most, and a
-/// few may be on their way at once.
+/// The maximum number of bytes until an answer is complete. A page of the log has at most 5 MiB,
+/// and a few may arrive at the same time.
 const LARGEST: usize = 32 << 20;
 
-/// A connection whose answers have a bound.
+/// A connection that bounds the size of answers.
 #[derive(Debug)]
 pub(super) struct Bounded<S> {
     inner: S,
     untaken: Untaken,
 }
 
-/// How many bytes have come since an answer was last taken. Clones count the same connection.
+/// How many bytes have arrived since the last complete answer. Clones count the same connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Untaken(Arc<AtomicUsize>);
 
 impl Untaken {
-    /// Notes that an answer was taken.
+    /// Notes that an answer is complete.
     pub(super) fn take(&self) {
         self.0.store(0, Ordering::SeqCst);
     }
@@ -54,7 +54,7 @@ impl<S> Bounded<S> {
         Self { inner, untaken }
     }
 
-    /// Returns the count, for callers to reset whenever they take an answer.
+    /// Returns the count, which callers reset whenever they receive an answer.
     pub(super) fn untaken(&self) -> Untaken {
         self.untaken.clone()
     }

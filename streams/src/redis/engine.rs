@@ -1,4 +1,4 @@
-//! [`RedisEngine`]: what a log needs of a Redis server, one script for each call.
+//! [`RedisEngine`]: the engine on a Redis server, with one script for each call.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
 
 /// The pause between two nudges.
 const PAUSE: Duration = Duration::from_millis(1);
-/// The pause after one that failed.
+/// The pause after a nudge that failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// A log's links to its server.
@@ -62,8 +62,8 @@ impl RedisEngine {
     }
 }
 
-/// Sends nudges from a task of its own: any number that are asked for while one is being sent make
-/// one more.
+/// Sends nudges from a task of its own. All that are requested while one is being sent are combined
+/// to one more.
 async fn send(link: Arc<Link>, nudges: Arc<Nudges>) {
     loop {
         nudges.some.notified().await;
@@ -83,7 +83,7 @@ async fn send(link: Arc<Link>, nudges: Arc<Nudges>) {
     }
 }
 
-/// Reads the text of an epoch; an empty one is none.
+/// Reads the text of an epoch; an empty text means no epoch.
 fn epoch_of(text: &str) -> Result<Option<Epoch>, RedisError> {
     match text {
         "" => Ok(None),
@@ -94,7 +94,7 @@ fn epoch_of(text: &str) -> Result<Option<Epoch>, RedisError> {
     }
 }
 
-/// Reads a value with its revision; an empty one is none.
+/// Reads a value with its revision; an empty text means no value.
 fn held_of(text: &str) -> Result<Option<Held>, RedisError> {
     if text.is_empty() {
         return Ok(None);

@@ -1,4 +1,5 @@
-//! [`Link`]: the connection by which a node asks, opened when it is used and again after an error.
+//! [`Link`]: the connection of a node's requests, which is opened at its first use, and again after
+//! an error.
 
 use std::{
     fmt,
@@ -30,10 +31,10 @@ use super::{
 /// How long one call to the server may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
-/// What the scripts say of a stream that others write to.
+/// The scripts' error for a stream to which other programs write.
 const FOREIGN: &str = "TIDINGS-FOREIGN";
 
-/// Where the server is.
+/// The address of the server.
 #[derive(Clone)]
 pub(super) struct Place {
     pub(super) host: String,
@@ -44,12 +45,12 @@ pub(super) struct Place {
 /// A connection, and the task that drives it.
 pub(super) struct Connection {
     pub(super) asks: MultiplexedConnection,
-    /// Counts the bytes since an answer was last taken; the connection ends beyond a bound.
+    /// Counts the bytes since the last complete answer; the connection ends beyond a bound.
     pub(super) untaken: Untaken,
     driver: AbortHandle,
 }
 
-/// What asks, and may be asked by several tasks at once.
+/// Sends requests; several tasks may use it at the same time.
 pub(super) struct Link {
     place: Place,
     keys: Keys,
@@ -59,7 +60,7 @@ pub(super) struct Link {
     connections: AtomicU64,
 }
 
-/// Whether what was asked may have been done although the answer was lost.
+/// Whether a request may have taken effect although its answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asks {
     /// It changes nothing.
@@ -118,7 +119,7 @@ impl Link {
         asks: Asks,
         read: impl FnOnce(Value) -> Result<T, RedisError>,
     ) -> Result<T, LogError> {
-        // It waits for those that open the connection, one after the other.
+        // It waits for other tasks that open the connection, one after the other.
         let connection = match self.in_time(self.connection()).await {
             Ok(connection) => connection?,
             Err(late) => return Err(lost(late, Asks::Reads)),
@@ -135,11 +136,11 @@ impl Link {
             Ok(Ok(answer)) => read(answer).map_err(|error| told(error, asks)),
             Ok(Err(error)) => {
                 match error.kind() {
-                    // It is a replica by now: its address may lead to a master again.
+                    // The server has become a replica; its address may lead to a master again.
                     ErrorKind::Server(ServerErrorKind::ReadOnly) => {
                         self.give_up(&connection).await;
                     }
-                    // The call is refused, and others may not be.
+                    // Only this call is refused.
                     ErrorKind::Server(_) | ErrorKind::Extension => {}
                     _ => self.give_up(&connection).await,
                 }
@@ -160,7 +161,7 @@ impl Link {
             return Ok(Arc::clone(connection));
         }
         let connection = Arc::new(self.connect().await?);
-        // Before any other task can ask over it.
+        // Before any other task can use it.
         self.connections.fetch_add(1, Ordering::SeqCst);
         *open = Some(Arc::clone(&connection));
         Ok(connection)
@@ -174,12 +175,12 @@ impl Link {
             let stream = Bounded::new(stream);
             let untaken = stream.untaken();
 
-            // The limits of time are those of the caller.
+            // The caller sets the time limits.
             let config = AsyncConnectionConfig::new().set_response_timeout(None);
             let opened =
                 MultiplexedConnection::new_with_config(&self.place.settings, stream, config);
 
-            // Driven while it greets the server, too.
+            // It must also be polled during the handshake.
             let (asks, driver) = opened.await?;
             let driver = self.spawn.spawn(Box::pin(driver));
             let mut connection = Connection {
@@ -201,7 +202,7 @@ impl Link {
         }
     }
 
-    /// Lets go of a connection that has failed, unless that was done.
+    /// Drops a connection that has failed, unless another task did.
     async fn give_up(&self, failed: &Arc<Connection>) {
         let mut open = self.open.lock().await;
         if open.as_ref().is_some_and(|it| Arc::ptr_eq(it, failed)) {
@@ -223,7 +224,7 @@ impl Link {
 }
 
 impl Connection {
-    /// Asks the server what it is; nothing where the user has no right to ask.
+    /// Reads the server's properties; an empty text if the user has no right to.
     async fn about(&mut self) -> Result<String, RedisError> {
         let mut about = String::new();
         for section in ["memory", "replication"] {
@@ -248,7 +249,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // It would wait for the answers of a link that is half open.
+        // It would wait for the answers of a half-open link.
         self.driver.abort();
     }
 }
@@ -276,7 +277,7 @@ fn check(about: &str) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Returns what an error of the client library or of the server is to a caller.
+/// Converts an error of the client library or of the server for a caller.
 pub(super) fn told(error: RedisError, asks: Asks) -> LogError {
     match error.kind() {
         ErrorKind::Server(ServerErrorKind::ReadOnly) => LogError::Unfit {
@@ -290,7 +291,7 @@ pub(super) fn told(error: RedisError, asks: Asks) -> LogError {
                     reason: reason.to_owned(),
                 };
             }
-            // It was refused before anything was done.
+            // It was refused before it had an effect.
             LogError::Unreachable(error.into())
         }
         _ => lost(error, asks),
@@ -343,7 +344,7 @@ mod tests {
         let link = link(&server, Arc::new(SystemClock::new()));
         let asked = link.ask(link.script(""), Asks::Reads, |_| Ok(()));
 
-        // It says that 256 MiB come, and counts those that are taken.
+        // It announces 256 MiB, and counts the bytes that are read.
         let answers = async {
             let (mut client, _) = server.accept().await.expect("a client");
             client.write_all(b"$268435456\r\n").await.expect("written");
@@ -363,7 +364,7 @@ mod tests {
 
     #[tokio::test]
     async fn callers_that_wait_for_a_connection_end_in_time() {
-        // It takes connections, and answers nothing.
+        // It accepts connections, and answers nothing.
         let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let clock = Arc::new(ManualClock::new());
         let link = link(&silent, Arc::clone(&clock) as _);
@@ -398,7 +399,7 @@ mod tests {
         }
         let replica = format!("{}# Replication\r\nrole:slave\r\n", memory("noeviction"));
         assert!(matches!(check(&replica), Err(LogError::Unfit { .. })));
-        // One that does not tell is believed, with a warning.
+        // If the server does not report it, it is accepted with a warning.
         assert!(check("").is_ok());
     }
 }

@@ -1,8 +1,8 @@
 //! [`Listener`]: waits for nudges over a connection of its own.
 //!
-//! A task waits with `XREAD BLOCK` and hands on what has come; a caller that stops waiting loses
-//! nothing. The server answers every wait within [`BLOCK`]; a wait that takes longer is of a link
-//! that is dead. The task and its connection end with the listener.
+//! A task waits with `XREAD BLOCK` and passes wake-ups on; a caller that stops waiting loses
+//! nothing. The server answers every wait within [`BLOCK`]; a longer wait means that the link is
+//! dead. The task and its connection end with the listener.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,16 +20,16 @@ use super::{
     scripts,
 };
 
-/// How long the server waits before it says that there was nothing.
+/// How long the server waits before it answers that there was nothing.
 const BLOCK: Duration = Duration::from_secs(1);
 
-/// How many nudges are taken at once.
+/// How many nudges are read at a time.
 const AT_ONCE: usize = 256;
 
-/// What the task and the listener share.
+/// The state that the task and the listener share.
 #[derive(Debug, Default)]
 struct Heard {
-    /// The wake-up to hand on: any number of them are folded into one.
+    /// The wake-up to pass on: several are combined to one.
     next: NextWake,
     some: Notify,
 }
@@ -43,7 +43,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Begins to listen: what comes after this call is heard.
+    /// Begins to listen: everything after this call is received.
     pub(super) async fn start(link: &Arc<Link>) -> Result<Self, LogError> {
         let mut connection = link.connect().await?;
         let asked = link.script(scripts::NEWEST_NUDGE);
@@ -97,7 +97,7 @@ impl Drop for Listener {
     }
 }
 
-/// Hands on nudges until the link fails.
+/// Passes nudges on until the link fails.
 async fn listen(
     link: &Link,
     mut connection: Connection,
@@ -133,11 +133,11 @@ async fn listen(
     }
 }
 
-/// Reads ids and words from what `XREAD` of one stream answers: nothing, or a list of streams.
+/// Reads ids and texts from the answer of `XREAD` for one stream: nothing, or a list of streams.
 fn nudges_of(answer: Value) -> Result<Vec<(String, String)>, RedisError> {
     let mut streams = match answer {
         Value::Nil => return Ok(Vec::new()),
-        // Newer protocols answer a map.
+        // Newer protocols return a map.
         Value::Map(streams) => {
             let lists = streams
                 .into_iter()
@@ -163,7 +163,7 @@ fn nudges_of(answer: Value) -> Result<Vec<(String, String)>, RedisError> {
             }
         }
 
-        // Of another program, or of a later version: look.
+        // From another program, or a later version: read the log.
         nudges.push((id, word.unwrap_or_default()));
     }
 

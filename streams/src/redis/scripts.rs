@@ -1,17 +1,17 @@
 //! The scripts. Each takes the keys of the records, of the table and of the nudges, in this order.
 //!
-//! Numbers are answered as text, and what is absent as an empty text or as nothing. A value of the
-//! table is its revision, a `|`, and what was written. The fields `#epoch` and `#revision` of the
-//! table are no values.
+//! Numbers are returned as text, and absent values as an empty text or as nothing. A value of the
+//! table is its revision, a `|`, and the written bytes. The fields `#epoch` and `#revision` of the
+//! table are not values.
 
-/// Makes a script that writes: what it begins with are the functions that all scripts use.
+/// Makes a script that writes. It begins with the functions that all scripts use.
 macro_rules! script {
     ($($text:literal),+ $(,)?) => { with_functions!("", $($text),+) };
 }
 
-/// Makes a script that reads. Its first line has a server refuse it that may not be written to: a
-/// master that has become a replica still has the records, but perhaps not the newest, so that what
-/// it answers proves nothing. It is answered when the memory is full.
+/// Makes a script that reads. Because of its first line, a server that refuses writes refuses it
+/// too: a master that has become a replica still has the records, but perhaps not the newest, so
+/// its answers prove nothing. It still works when the memory is full.
 macro_rules! reading {
     ($($text:literal),+ $(,)?) => { with_functions!("#!lua flags=allow-oom\n", $($text),+) };
 }
@@ -26,8 +26,8 @@ macro_rules! with_functions {
             "return tonumber(at) end ",
             "local function text(n) return string.format('%d', n) end ",
             "local function record(fields) ",
-            // Of an entry that is larger than any record, which another program has written, a
-            // beginning is enough: it cannot be read, and is a gap in its place.
+            // If an entry is larger than any record, another program has written it. Its beginning
+            // is enough: it cannot be decoded, and is a gap.
             "for at = 1, #fields, 2 do if fields[at] == 'r' then ",
             "return string.sub(fields[at + 1], 1, 1048577) end end ",
             "return '' end ",
@@ -40,7 +40,7 @@ macro_rules! with_functions {
             "return redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1] end ",
             "local function append(bytes) ",
             "local id = redis.call('XADD', KEYS[1], '0-*', 'r', bytes, 't', text(micros())) ",
-            // That no one can be woken is no reason to say that the record is not there.
+            // A failure to wake other nodes must not make the append fail.
             "redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', 256, '*', 'w', '') ",
             "return text(number(id)) end ",
             $($text, "\n"),+
@@ -48,7 +48,8 @@ macro_rules! with_functions {
     };
 }
 
-/// Returns the epoch, the number of the oldest record, number and bytes of the newest, the time.
+/// Returns the epoch, the number of the oldest record, the number and bytes of the newest, and the
+/// time.
 pub(super) const LOOK: &str = reading!(
     "local first, last = oldest(), newest()",
     "if not last then return {epoch(), '0', '0', '', text(micros())} end",
@@ -85,15 +86,15 @@ pub(super) const READ: &str = reading!(
     "return {epoch(), first, last, entries, values}",
 );
 
-/// Arguments: the epoch, the bytes. Returns the number; nothing if the stream is of another epoch
-/// or has no record.
+/// Arguments: the epoch, the bytes. Returns the number, or nothing if the stream is of another
+/// epoch or has no record.
 pub(super) const APPEND: &str = script!(
     "if epoch() ~= ARGV[1] or not newest() then return '' end",
     "return append(ARGV[2])",
 );
 
 /// Arguments: the expected epoch or an empty text, the new one, the bytes. Returns the number and
-/// the epoch that is there now.
+/// the current epoch.
 pub(super) const BEGIN: &str = script!(
     "if epoch() ~= ARGV[1] then return {'', epoch()} end",
     "local at = append(ARGV[3])",
@@ -101,8 +102,8 @@ pub(super) const BEGIN: &str = script!(
     "return {at, ARGV[2]}",
 );
 
-/// Argument: a time in microseconds. Returns how many records were older and are gone. The entries'
-/// times grow with their numbers, so the first that stays is found by halving.
+/// Argument: a time in microseconds. Returns how many older records were removed. The entries'
+/// times grow with their numbers, so a binary search finds the first one that stays.
 pub(super) const TRIM: &str = script!(
     "local last = newest()",
     "if not last then return '0' end",
@@ -137,8 +138,8 @@ pub(super) const VALUES: &str = reading!(
 /// Argument: a name. Returns its value.
 pub(super) const VALUE: &str = reading!("return redis.call('HGET', KEYS[2], ARGV[1]) or ''");
 
-/// Arguments: a name; `any`, `absent` or a revision; and what is to be written, or nothing to
-/// remove it. Returns `1` if it was written.
+/// Arguments: a name; `any`, `absent` or a revision; and the bytes to write, or nothing to remove
+/// the value. Returns `1` if it was written.
 pub(super) const REPLACE: &str = script!(
     "local held = redis.call('HGET', KEYS[2], ARGV[1])",
     "local expected = ARGV[2]",
@@ -156,7 +157,7 @@ pub(super) const REPLACE: &str = script!(
     "return '1'",
 );
 
-/// Argument: the word of a wake-up.
+/// Argument: the text of a wake-up.
 pub(super) const NUDGE: &str = script!(
     "redis.call('XADD', KEYS[3], 'MAXLEN', '~', 256, '*', 'w', ARGV[1])",
     "return '1'",

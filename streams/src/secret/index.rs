@@ -1,5 +1,5 @@
-//! [`Index`]: the keys that a node has begun to load, by their digests. It is bounded, the oldest
-//! goes first, and it knows whether any has gone.
+//! [`Index`]: the keys that a node has begun to load, by their digests. It is bounded, drops the
+//! oldest first, and knows whether it has dropped any.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,17 +14,17 @@ pub(crate) struct Index {
     memory: Memory,
 }
 
-/// Whether every key that was entered is still there.
+/// Whether it still has every key that was entered.
 #[derive(Clone, Copy, Debug)]
 enum Memory {
     Whole,
     HasForgotten,
 }
 
-/// What is known of a digest.
+/// The result of a lookup of a digest.
 #[derive(Debug, PartialEq)]
 pub(super) enum Found<'a> {
-    /// It is that of this key.
+    /// It belongs to this key.
     Key(&'a CacheKey),
     /// No load of its key has begun.
     Never,

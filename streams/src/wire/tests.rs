@@ -1,4 +1,4 @@
-//! The golden files, and records that no version of this program has made.
+//! The golden files, and records that no version of this program has written.
 
 use proptest::prelude::*;
 use tidings_core::{
@@ -36,7 +36,7 @@ fn written(appended: &Appended) -> Vec<u8> {
     entry(appended, Uuid::from_u128(0x1d), epoch(), &secrets())
 }
 
-/// Every record of the golden files, made again.
+/// Every record of the golden files, encoded again.
 fn golden() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let id = Uuid::from_u128(0x1d);
     let key = CacheKey::new("products", &["a:b", "\u{e4}"]);

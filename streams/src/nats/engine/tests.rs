@@ -54,7 +54,7 @@ fn record(number: u64, size: usize) -> Vec<u8> {
     format!("{number:0size$}").into_bytes()
 }
 
-/// Asks again while the server is away.
+/// Retries while the server is away.
 async fn when_back<T, F: Future<Output = Result<T, LogError>>>(question: impl Fn() -> F) -> T {
     loop {
         match question().await {
@@ -95,7 +95,7 @@ async fn pages_follow_each_other_and_say_what_is_left() {
         from = page.entries.last().expect("has one").number;
     }
 
-    // One line serves all, and another reader's place has one of its own.
+    // One line serves all reads, and another reader's position has a line of its own.
     append(&engine, 26..=26, 8).await;
     let page = engine.read(25, 10, 1 << 20, &[]).await.expect("reads");
     assert_eq!(numbers(&page), [25, 26]);
@@ -113,7 +113,7 @@ async fn a_page_holds_roughly_so_many_bytes_and_one_record_at_least() {
 
     let page = engine.read(2, 100, 10_000, &[]).await.expect("reads");
     assert_eq!(numbers(&page), [2, 3, 4]);
-    // Smaller than any record: the one at the place, and one beyond it.
+    // Smaller than any record, so the page has the record at the cursor, and one beyond it.
     let page = engine.read(4, 100, 100, &[]).await.expect("reads");
     assert_eq!(numbers(&page), [4, 5]);
 }
@@ -210,7 +210,7 @@ async fn a_stream_whose_bucket_is_gone_has_no_epoch() {
     assert_eq!((look.epoch, look.first), (None, 1));
 }
 
-/// A server forgets a stream before it has removed its files.
+/// A server forgets a stream before it has removed the stream's files.
 #[tokio::test]
 async fn what_was_deleted_is_made_again_after_a_moment_alone() {
     let broker = Broker::start(Protocol::Nats);
@@ -237,7 +237,7 @@ async fn what_was_deleted_is_made_again_after_a_moment_alone() {
     }
 }
 
-/// As one does not whose files the server has removed.
+/// Like a bucket whose files the server has removed.
 #[tokio::test]
 async fn a_bucket_that_does_not_hold_the_epoch_is_named() {
     let broker = Broker::start(Protocol::Nats);
@@ -300,7 +300,7 @@ async fn a_lost_tail_is_seen_and_its_numbers_are_handed_out_again() {
     let before = engine.read(99, 1, 1 << 20, &[]).await.expect("reads");
 
     broker.stop();
-    // What a power cut may do: the newest block was not on the disk as a whole.
+    // As after a power failure: the newest block was not completely on the disk.
     let blocks = broker.blocks("tidings-a");
     let newest = blocks.last().expect("there is one");
     let file = std::fs::OpenOptions::new().write(true).open(newest);
@@ -417,7 +417,7 @@ async fn a_listener_hears_records_and_nudges_and_ends_with_its_server() {
     engine.nudge(Wake::Reported);
     assert_eq!(listener.next().await.expect("hears"), Wake::Reported);
 
-    // More than one question asks for.
+    // More than one request asks for.
     append(&engine, 3..=600, 8).await;
     let mut newest = 0;
     while newest < 600 {

@@ -1,10 +1,10 @@
 //! A random checker: nodes append and read, the server loses its newest records, and at the end
-//! each record that was acknowledged is looked for at each reader.
+//! each acknowledged record is looked for at each reader.
 //!
-//! A reader has to have read it, or to have had a gap after it was acknowledged, or to have begun
-//! after that. The one loss that the log does not promise to tell is a tail that was lost together
-//! with the node that had appended it: so a publisher ends once it has looked at the stream, and
-//! every reader has read all.
+//! A reader must have read it, or have had a gap after it was acknowledged, or have begun after
+//! that. The one loss that the log does not promise to report is a tail that was lost together with
+//! the node that appended it. So a publisher ends only after it has checked the stream, and every
+//! reader has read everything.
 
 use tidings_core::{
     entropy::{Entropy as _, SeededEntropy},
@@ -22,7 +22,7 @@ const SEEDS: u64 = 300;
 struct Reader {
     log: Numbered,
     cursor: Cursor,
-    /// What it still has to hear of.
+    /// The records that it still has to receive.
     owed: Vec<u64>,
 }
 
@@ -34,7 +34,7 @@ impl Reader {
         Self { log, cursor, owed }
     }
 
-    /// Goes on over another link, which knows nothing of what was read.
+    /// Continues over another link, which does not know what was read.
     fn come_back(&mut self, server: &Memory) {
         self.log = server.numbered("reader");
     }
@@ -55,7 +55,7 @@ impl Reader {
     }
 }
 
-/// Runs one seed. Returns what a reader was owed in the end and never heard of.
+/// Runs one seed. Returns the records that a reader should have received in the end, and did not.
 async fn run(seed: u64) -> Vec<u64> {
     let (server, chance) = (Memory::new(), SeededEntropy::new(seed));
     let mut publishers = ["a", "b"].map(|node| server.numbered(node));
@@ -92,7 +92,7 @@ async fn run(seed: u64) -> Vec<u64> {
         }
     }
 
-    // Everyone is heard once more: first those that have appended, as their tails would be.
+    // All nodes read once more: first those that have appended, as their tails would.
     for publisher in &publishers {
         head(publisher).await;
     }

@@ -52,7 +52,7 @@ async fn a_member_is_counted_marked_given_up_and_superseded() {
     assert!(members.expire(&a).await.expect("removed"));
     assert_eq!(sight(&members, &a).await, MemberSight::Missing);
 
-    // It joins again, and then another process of its name does.
+    // It joins again, and then another process with its name does.
     let again = Join {
         before: Some(a.incarnation),
         ..join("a", 1)
@@ -114,7 +114,8 @@ async fn a_demand_is_seen_with_the_records_and_its_report_by_all() {
     assert_eq!(answered, [("a", Demand(1)), ("b", Demand(0))]);
     assert_eq!(rows[0].reported, Some(cursor.clone()));
 
-    // What an earlier incarnation reports says nothing, and one that left leaves nothing.
+    // A report of an earlier incarnation has no effect, and a member that left leaves nothing
+    // behind.
     let again = joined(&members, "a", 1).await;
     members
         .report(&a, &cursor, Demand(9))
@@ -175,7 +176,7 @@ async fn a_node_with_another_key_or_with_none_is_refused_at_the_join() {
     }
 }
 
-/// A member that is late is shown with the moment of its last report.
+/// A late member is shown with the time of its last report.
 #[tokio::test]
 async fn a_row_tells_how_long_ago_its_member_has_reported() {
     let (server, clock) = (Memory::new(), ManualClock::new());
@@ -200,7 +201,7 @@ async fn a_row_tells_how_long_ago_its_member_has_reported() {
     };
     assert_eq!(last().await, Some(reported));
 
-    // A program of before does not say.
+    // An older program does not store it.
     let before = r#"{"v":1,"incarnation":1,"answers":1,"applied":"9.x"}"#;
     let spoilt = engine.replace("report.61", Expected::Any, Some(before));
     spoilt.await.expect("written");
