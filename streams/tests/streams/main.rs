@@ -13,7 +13,7 @@ use tidings_core::{
     spawn::CurrentRuntime,
 };
 
-/// What a log apart is opened with, as a node of a name.
+/// Returns the settings of a log as a node with this name.
 fn needs(node: &str) -> ApartNeeds {
     ApartNeeds {
         node: node.into(),
@@ -41,8 +41,8 @@ async fn head(log: &dyn KeptLog) -> Cursor {
     log.head(None).await.expect("it answers").cursor
 }
 
-/// Returns the payloads of the records beyond a cursor, and the cursor after them; or the gap. Asks
-/// again while the link is gone.
+/// Returns the payloads of the records beyond a cursor, and the cursor after them; or the gap.
+/// Retries while the link is down.
 async fn read(log: &dyn KeptLog, from: &Cursor) -> Result<(Vec<String>, Cursor), GapReason> {
     let clock = SystemClock::new();
     let deadline = clock.now().plus(Duration::from_secs(30));
@@ -66,7 +66,7 @@ async fn read(log: &dyn KeptLog, from: &Cursor) -> Result<(Vec<String>, Cursor),
     }
 }
 
-/// Appends, and asks again while the link is gone.
+/// Appends, and retries while the link is down.
 async fn append(log: &dyn KeptLog, number: u64) {
     let clock = SystemClock::new();
     let deadline = clock.now().plus(Duration::from_secs(30));

@@ -16,11 +16,11 @@ use tidings_testkit::{Broker, Protocol};
 
 use crate::{append, event, head, open, read, redis::hold_when_told};
 
-/// What the log's stream is called, and the table's.
+/// The names of the log's stream, and of the table's.
 const STREAM: &str = "tidings-shop";
 const TABLE: &str = "KV_tidings-shop";
 
-/// Calls JetStream over a connection of its own, to do what no log does.
+/// Calls JetStream over a connection of its own, for requests that no log makes.
 pub(crate) async fn call(url: &str, call: &str, question: Value) -> Value {
     let client = async_nats::connect(url).await.expect("a connection");
     let subject = format!("$JS.API.{call}");
@@ -37,7 +37,7 @@ pub(crate) async fn delete(url: &str) {
     }
 }
 
-/// Returns all messages of the stream as the server holds them.
+/// Returns all messages of the stream, as stored by the server.
 pub(crate) async fn held(url: &str) -> String {
     let info = call(url, &format!("STREAM.INFO.{STREAM}"), json!({})).await;
     let numbers = |of: &str| info["state"][of].as_u64().expect("a number");
@@ -56,7 +56,7 @@ pub(crate) fn stream(broker: &Broker) -> JetStream {
     JetStream::new(&broker.url(), "shop").expect("an address")
 }
 
-/// Stops a server, cuts bytes from the end of the stream's newest file, as a loss of power may, and
+/// Stops a server, cuts bytes from the end of the stream's newest file, as a power failure may, and
 /// starts it again.
 fn lose(broker: &mut Broker, bytes: u64) {
     broker.stop();
@@ -134,7 +134,7 @@ async fn a_tail_that_the_server_lost_is_told_by_its_publisher_to_a_reader_that_h
     append(&*publisher, 2).await;
     lose(&mut broker, 5);
 
-    // To the reader alone nothing is wrong: the record that it has not read never was.
+    // The reader alone cannot notice: it has not read the lost record.
     assert_eq!(read(&*reader, &cursor).await, Ok((vec![], cursor.clone())));
     append(&*publisher, 3).await;
     assert_eq!(read(&*reader, &cursor).await, Err(GapReason::Epoch));
@@ -153,7 +153,7 @@ async fn a_lost_tail_whose_numbers_were_handed_out_again_is_a_gap_for_one_that_h
     };
     lose(&mut broker, 5);
 
-    // Its publisher is gone, and another node appends as many and more.
+    // Its publisher is gone, and another node appends at least as many records.
     let other = open(&stream, "c");
     append(&*other, 2).await;
     append(&*other, 3).await;
@@ -169,7 +169,7 @@ async fn a_stream_that_is_deleted_while_it_is_read_is_a_gap() {
     append(&*log, 1).await;
     let (_, cursor) = read(&*log, &cursor).await.expect("no gap");
 
-    // Its table stays, and names an epoch that is not this stream's.
+    // The table stays, and names the epoch of another stream.
     call(&broker.url(), "STREAM.DELETE.tidings-shop", json!({})).await;
     assert_eq!(read(&*log, &cursor).await, Err(GapReason::Epoch));
     let fresh = head(&*log).await;
@@ -280,7 +280,7 @@ async fn a_server_that_falls_silent_ends_listeners_and_calls() {
     };
     assert!(matches!(error, LogError::Unreachable(_)), "{error:?}");
 
-    // What a call asked for may have been done.
+    // A call may have taken effect.
     let mut appended = log.append(event(3));
     let error = loop {
         clock.advance(Duration::from_secs(1));

@@ -45,7 +45,7 @@ async fn delete(broker: &Broker) {
     }
 }
 
-/// Returns all records as the server holds them.
+/// Returns all records, as stored by the server.
 async fn held(broker: &Broker) -> String {
     match broker.protocol() {
         Protocol::Redis => {
@@ -62,7 +62,7 @@ async fn node(broker: &Broker, name: &str) -> Node {
     builder.node_id(name).start().await.expect("a node")
 }
 
-/// Waits until something holds.
+/// Waits until a condition is true.
 async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let clock = SystemClock::new();
     let deadline = clock.now().plus(DEADLINE);
@@ -72,7 +72,8 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     }
 }
 
-/// Caches a value, and waits until it stays: a node keeps nothing before it follows its log.
+/// Caches a value, and waits until the cache keeps it: a node keeps nothing before it follows its
+/// log.
 async fn keep(node: &Node, key: &CacheKey, value: &str) {
     until("nothing is kept", async || {
         let loaded = Loaded::new(value.to_owned()).tag("spring");
@@ -119,7 +120,7 @@ async fn what_one_node_invalidates_is_gone_from_all_once_it_is_confirmed() {
         receipt.confirmed(DEADLINE).await.expect("confirmed");
         assert!(!holds(&other, &key) && !holds(&other, &kept));
 
-        // One that has left is not waited for.
+        // No node waits for one that has left.
         let report = other.shutdown(DEADLINE).await;
         assert!(report.is_clean(), "{report:?}");
         let receipt = one.cache().invalidate(&key);
@@ -175,7 +176,7 @@ async fn a_stream_that_is_deleted_makes_every_node_purge_and_say_so() {
             !gaps.lock().expect("a list").is_empty()
         })
         .await;
-        // And it goes on: its row is gone, too, so it joins again.
+        // And it continues: its row is gone too, so it joins again.
         keep(&one, &key, "new").await;
         let receipt = one.cache().invalidate(&key);
         receipt.confirmed(DEADLINE).await.expect("confirmed");

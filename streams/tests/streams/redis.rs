@@ -27,7 +27,7 @@ use crate::{append, event, head, open, read};
 
 const RECORDS: &str = "tidings:{shop}:records";
 
-/// A connection of its own, to do what no log does.
+/// A connection of its own, for requests that no log makes.
 pub(crate) async fn raw(broker: &Broker) -> MultiplexedConnection {
     let client = redis::Client::open(broker.url()).expect("an address");
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
@@ -121,7 +121,7 @@ async fn a_tail_that_the_server_lost_is_told_by_its_publisher_to_a_reader_that_h
     broker.lose_from_file(5);
     broker.restart();
 
-    // To the reader alone nothing is wrong: the record that it has not read never was.
+    // The reader alone cannot notice: it has not read the lost record.
     assert_eq!(read(&*reader, &cursor).await, Ok((vec![], cursor.clone())));
     append(&*publisher, 3).await;
     assert_eq!(read(&*reader, &cursor).await, Err(GapReason::Epoch));
@@ -150,7 +150,7 @@ async fn records_older_than_the_retention_are_trimmed_and_the_newest_stays() {
         append(&*log, number).await;
     }
     assert_eq!(log.prune(Duration::from_secs(60)).await.expect("pruned"), 0);
-    // Its first record is that of the epoch's beginning.
+    // Its first record is the beginning of the epoch.
     assert_eq!(log.prune(Duration::ZERO).await.expect("pruned"), 10);
     assert_eq!(read(&*log, &cursor).await, Err(GapReason::Trimmed));
     let cursor = head(&*log).await;
@@ -197,7 +197,7 @@ async fn a_master_that_becomes_a_replica_proves_nothing_and_is_left() {
     let before = asking().await;
     assert_eq!(before.len(), 1, "{before:?}");
 
-    // It still has all records, and what its new master appends comes late.
+    // It still has all records, but those of its new master arrive late.
     ask(&broker, &["REPLICAOF", "127.0.0.1", "1"]).await;
     let read_there = log.read(&cursor, 10, None).await;
     assert!(
@@ -205,7 +205,7 @@ async fn a_master_that_becomes_a_replica_proves_nothing_and_is_left() {
         "{read_there:?}"
     );
 
-    // Where the address leads to a master again, it is found by another connection.
+    // If the address leads to a master again, another connection finds it.
     ask(&broker, &["REPLICAOF", "NO", "ONE"]).await;
     append(&*log, 1).await;
     let after = asking().await;
@@ -268,7 +268,7 @@ async fn a_stream_that_another_program_writes_to_is_refused_by_its_name() {
 
     ask(&broker, &["DEL", RECORDS]).await;
     let cursor = head(&*log).await;
-    // One that keeps to the numbers is a gap in its place.
+    // An entry with the right number is a gap.
     ask(&broker, &["XADD", RECORDS, "0-*", "a", "b"]).await;
     append(&*log, 1).await;
     let (records, _) = read(&*log, &cursor).await.expect("no gap");
@@ -342,7 +342,7 @@ async fn a_listener_that_is_dropped_while_it_waits_leaves_no_connection() {
     }
 }
 
-/// Passes bytes on, until the test says that none pass any more.
+/// Passes bytes on, until the test stops it.
 pub(crate) async fn hold_when_told(
     broker: &Broker,
     told: tokio::sync::watch::Receiver<bool>,
@@ -398,7 +398,7 @@ async fn a_wait_that_outlasts_what_was_asked_for_is_a_dead_link() {
     tell.send(true).expect("it is held");
     let mut heard = listener.next();
     let error = loop {
-        // Whatever waits by then waits for longer than it may.
+        // Everything that is waiting then exceeds its limit.
         clock.advance(Duration::from_secs(1));
         tokio::task::yield_now().await;
         let waited = tokio::select! {
@@ -414,7 +414,7 @@ async fn a_wait_that_outlasts_what_was_asked_for_is_a_dead_link() {
     assert!(matches!(error, LogError::Unreachable(_)), "{error:?}");
     drop(heard);
 
-    // A call ends as well: what it asked for may have been done.
+    // A call ends too; it may have taken effect.
     let mut appended = log.append(event(3));
     let error = loop {
         clock.advance(Duration::from_secs(1));
