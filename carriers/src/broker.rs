@@ -1,4 +1,4 @@
-//! [`Broker`]: what a carrier needs of the server that it sends wake-ups by.
+//! [`Broker`]: what a carrier needs from the server that carries its wake-ups.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -15,43 +15,43 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// A kind of broker. It connects when it is first used, and again after an error.
 pub trait Broker: Sized + Send + Sync + 'static {
-    /// What the carrier is called.
+    /// The name of the carrier.
     const NAME: &'static str;
-    /// What is kept between two wake-ups that are sent.
+    /// The state that is kept between two sent wake-ups.
     type Kept: Default + Send;
     /// A subscription.
     type Line: Send;
 
-    /// Reads an address. The server is not asked.
+    /// Parses an address. Does not connect.
     ///
     /// # Errors
     ///
     /// [`CarrierError::Address`].
     fn read(address: &str) -> Result<Self, CarrierError>;
 
-    /// Publishes a wake-up; after an error it connects again at the next call.
+    /// Publishes a wake-up. After an error, it connects again at the next call.
     fn publish(
         link: &Link<Self>,
         kept: &mut Self::Kept,
         wake: &Wake,
     ) -> impl Future<Output = Result<(), LogError>> + Send;
 
-    /// Subscribes to the wake-ups of a cluster, and waits until one of its own has come back: a
-    /// server may take a subscription, or a publication, of a user without the right to it, and be
-    /// silent.
+    /// Subscribes to the wake-ups of a cluster, and waits until one of its own has come back,
+    /// because a server may silently ignore a subscription or a publication of a user without the
+    /// right to it.
     fn subscribe(link: &Link<Self>) -> impl Future<Output = Result<Self::Line, LogError>> + Send;
 
-    /// Waits for a wake-up of another sender; an error is a line that is gone.
+    /// Waits for a wake-up of another sender. An error means that the line is gone.
     fn heard(
         link: &Link<Self>,
         line: &mut Self::Line,
     ) -> impl Future<Output = Result<Wake, LogError>> + Send;
 }
 
-/// A broker, and what is said there: shared by what sends and what listens.
+/// A broker and a cluster's wake-ups there, shared by sender and listener.
 pub struct Link<B> {
     pub(crate) broker: B,
-    /// Where wake-ups are published.
+    /// The subject or channel of wake-ups.
     pub(crate) subject: String,
     pub(crate) own: WakeUp,
     pub(crate) clock: Arc<dyn Clock>,
@@ -72,7 +72,7 @@ impl<B> Link<B> {
         }
     }
 
-    /// Waits until a wake-up of its own that is published has come back, at most [`LIMIT`].
+    /// Waits until a published wake-up of its own has come back, at most [`LIMIT`].
     pub(crate) async fn comes_back<T>(
         &self,
         call: impl Future<Output = Result<T, LogError>>,
@@ -101,7 +101,7 @@ impl<B> fmt::Debug for Link<B> {
     }
 }
 
-/// Makes the error for a link that is gone or silent.
+/// Returns the error for a link that is gone or silent.
 pub(crate) fn lost(kind: std::io::ErrorKind) -> LogError {
     LogError::Unreachable(Box::new(std::io::Error::from(kind)))
 }

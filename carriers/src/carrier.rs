@@ -1,4 +1,4 @@
-//! [`Carrier`]: wake-ups by a broker, of whichever kind.
+//! [`Carrier`]: wake-ups over a broker of any kind.
 
 use std::{fmt, sync::Arc};
 
@@ -14,11 +14,11 @@ use crate::{
     wire::{WakeUp, subject},
 };
 
-/// Wakes nodes by a broker. Made as `Nats` or `Redis`, for `NodeBuilder::wake_by` of the crate
+/// Wakes nodes over a broker. Made as `Nats` or `Redis`, for `NodeBuilder::wake_by` of the crate
 /// `tidings`.
 ///
-/// It connects at the first use and again whenever the connection is lost; nodes read the log
-/// whenever it is back.
+/// It connects at its first use, and again whenever the connection is lost. Nodes read the log
+/// whenever the connection is back.
 pub struct Carrier<B> {
     link: Arc<Link<B>>,
     sender: Sender,
@@ -29,7 +29,8 @@ impl<B: Broker> Carrier<B> {
     ///
     /// # Errors
     ///
-    /// See [`CarrierError`]. The server is not asked, so it may be down: the carrier waits for it.
+    /// See [`CarrierError`]. This does not connect, so the server may be down: the carrier waits
+    /// for it.
     pub fn new(address: &str, cluster: &str) -> Result<Self, CarrierError> {
         Self::with_clock(address, cluster, Arc::new(SystemClock::new()))
     }

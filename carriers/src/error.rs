@@ -1,16 +1,16 @@
-//! [`CarrierError`]: why a carrier was not made.
+//! [`CarrierError`]: why the settings of a carrier are not valid.
 
-/// Why a carrier was not made.
+/// Why the settings of a carrier are not valid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CarrierError {
-    /// The address of the broker cannot be read.
+    /// The address of the broker is not valid.
     #[error("the address of the broker is not {expected}")]
     Address {
         /// The form that it must have.
         expected: &'static str,
-        /// What the broker's library says. It does not repeat the address, which may hold a
-        /// password.
+        /// The error of the broker's client library. It does not repeat the address, which may hold
+        /// a password.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },

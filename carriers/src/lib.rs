@@ -12,7 +12,7 @@
 //! hostile broker cannot make a node serve an old value. Keys and values never reach it, only
 //! digests.
 //!
-//! If a listener does not take its wake-ups, a Redis connection stops reading at 128 KiB, so that a
+//! If a listener does not take its wake-ups, a Redis connection stops reading at 128 KiB, so a
 //! flood of wake-ups waits at the server.
 //!
 //! A node disconnects at once from a Redis server whose answer exceeds 64 KiB, or announces that it
@@ -57,7 +57,7 @@
 // The errors. Must not know any broker.
 mod error;
 
-// The bytes of a wake-up, and where it is published. Must not know any broker.
+// The bytes of a wake-up, and its subject. Must not know any broker.
 mod wire;
 
 // The operations that a carrier needs from a broker. Must not know any broker.

@@ -1,4 +1,4 @@
-//! [`Nats`]: wake-ups by NATS.
+//! [`Nats`]: wake-ups over NATS.
 
 use std::{fmt, pin::pin, time::Duration};
 
@@ -18,17 +18,16 @@ use crate::{
     error::CarrierError,
 };
 
-/// How often the server is asked for a sign of life.
+/// How often the server is pinged.
 const PING: Duration = Duration::from_secs(15);
-/// How long a listener hears nothing before it tests whether it still hears.
+/// How long a listener receives nothing before it tests itself.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// Wakes nodes by a NATS server or cluster.
+/// Wakes nodes over a NATS server or cluster.
 ///
 /// The address is `nats://host:port` or `tls://host:port`, with a user and a password before the
-/// host if the server asks for them. One connection is opened at the first use and again whenever
-/// it is lost, with growing pauses up to some seconds; nodes are told to read the log whenever it
-/// is back.
+/// host if the server asks for them. One connection is opened at the first use, and again whenever
+/// it is lost, with growing pauses of up to some seconds. Nodes read the log whenever it is back.
 ///
 /// # Examples
 ///
@@ -37,7 +36,7 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// # async fn main() -> Result<(), tidings_carriers::CarrierError> {
 /// use tidings_carriers::Nats;
 ///
-/// // For `Node::builder().wake_by(..)`; nothing is asked of the server yet.
+/// // For `Node::builder().wake_by(..)`; it does not connect yet.
 /// let carrier = Nats::new("nats://127.0.0.1:4222", "shop")?;
 /// # drop(carrier);
 /// # Ok(()) }
@@ -52,7 +51,7 @@ pub struct NatsBroker {
     connection: watch::Sender<Connection>,
 }
 
-/// How the connection is. It is told again whenever it was made.
+/// The state of the connection. It is reported again after each reconnection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Connection {
     #[default]
@@ -60,7 +59,7 @@ pub(crate) enum Connection {
     There,
 }
 
-/// A subscription, and the connection that it came to be on.
+/// A subscription, and the connection on which it was made.
 #[derive(Debug)]
 pub struct Line {
     subscriber: Subscriber,
@@ -82,7 +81,7 @@ impl NatsBroker {
                             connection.send_replace(Connection::There);
                         }
                         Event::Disconnected => {
-                            // The log is told by what listens.
+                            // The listener reports to the log.
                             connection.send_replace(Connection::Away);
                         }
                         other => tracing::debug!(event = %other, "NATS"),
@@ -101,10 +100,10 @@ impl NatsBroker {
         client.map_err(|error| LogError::Unreachable(Box::new(error)))
     }
 
-    /// Publishes, unless the connection is away.
+    /// Publishes, unless the connection is down.
     async fn send(&self, link: &Link<Self>, payload: String) -> Result<(), LogError> {
         let client = self.client().await?;
-        // A client that is not connected keeps what it is given, to send it much too late.
+        // A client that is not connected would queue the message, and send it much too late.
         if client.connection_state() != State::Connected {
             return Err(lost(std::io::ErrorKind::NotConnected));
         }
@@ -149,8 +148,8 @@ impl Broker for NatsBroker {
         let connection = link.broker.connection.subscribe();
         let subscribed = async {
             let client = link.broker.client().await?;
-            // A client takes a subscription at any time, and is silent until it is connected; then
-            // it flushes.
+            // A client accepts a subscription at any time, and sends it only once it is connected;
+            // then it flushes.
             let flushed = client.flush().await;
             flushed.map_err(|error| LogError::Unreachable(Box::new(error)))?;
             let subscribed = client.subscribe(link.subject.clone()).await;
@@ -189,13 +188,13 @@ impl Broker for NatsBroker {
                 Heard::Changed => {
                     let now = *line.connection.borrow_and_update();
                     return match now {
-                        // What was said while the connection was away is lost, and the user's
-                        // rights may be others.
+                        // Wake-ups that were sent while the connection was down are lost, and the
+                        // user's rights may have changed.
                         Connection::There => line.test(link).await.map(|_| Wake::Look),
                         Connection::Away => Err(lost(std::io::ErrorKind::ConnectionReset)),
                     };
                 }
-                // The client does not always tell that the connection is away, or was.
+                // The client does not always report that the connection is or was down.
                 Heard::Nothing => {
                     if let Some(wake) = line.test(link).await? {
                         return Ok(wake);
@@ -206,16 +205,17 @@ impl Broker for NatsBroker {
     }
 }
 
-/// What a listener has waited for.
+/// What a listener has received.
 enum Heard {
-    /// None where the subscription has ended.
+    /// `None` if the subscription has ended.
     Message(Option<Message>),
     Changed,
     Nothing,
 }
 
 impl Line {
-    /// Waits until a wake-up of its own has come back. Returns what others have said meanwhile.
+    /// Waits until a wake-up of its own has come back. Returns the wake-ups of others that arrived
+    /// before it.
     async fn test(&mut self, link: &Link<NatsBroker>) -> Result<Option<Wake>, LogError> {
         let came = async {
             link.broker.send(link, link.own.probe()).await?;

@@ -1,9 +1,9 @@
-//! [`Redis`]: wake-ups by Redis, or by what speaks its protocol.
+//! [`Redis`]: wake-ups over Redis, or a server with the same protocol.
 
 // How far a connection may read ahead. Must not know what it reads.
 mod reading;
 
-// What a server may announce.
+// The maximum size of an answer.
 mod bounded;
 
 use std::{fmt, future::poll_fn, pin::pin, sync::Arc, time::Duration};
@@ -33,14 +33,14 @@ use crate::{
     error::CarrierError,
 };
 
-/// How long a listener hears nothing before it asks whether its link is there.
+/// How long a listener receives nothing before it checks its link.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// Wakes nodes by a Redis server.
+/// Wakes nodes over a Redis server.
 ///
 /// The address is `redis://host:port`, with a user and a password before the host if the server
-/// asks for them. Two connections are opened at the first use, one that listens and one that
-/// publishes, and again after an error; a third one tests for a moment whether the first hears.
+/// asks for them. Two connections are opened at the first use, and again after an error: one
+/// listens and one publishes. A third one briefly tests whether the first one receives.
 ///
 /// # Examples
 ///
@@ -49,7 +49,7 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// # async fn main() -> Result<(), tidings_carriers::CarrierError> {
 /// use tidings_carriers::Redis;
 ///
-/// // For `Node::builder().wake_by(..)`; nothing is asked of the server yet.
+/// // For `Node::builder().wake_by(..)`; it does not connect yet.
 /// let carrier = Redis::new("redis://127.0.0.1:6379", "shop")?;
 /// # drop(carrier);
 /// # Ok(()) }
@@ -60,7 +60,7 @@ pub type Redis = Carrier<RedisBroker>;
 pub struct RedisBroker {
     host: String,
     port: u16,
-    /// As which user a connection logs in, and which database it selects.
+    /// The user and the database of a connection.
     settings: RedisConnectionInfo,
 }
 
@@ -76,7 +76,7 @@ pub struct Line {
     messages: Messages,
 }
 
-/// What has come over it.
+/// The messages that have arrived over it.
 struct Messages {
     stream: PubSubStream,
     reading: Arc<Reading>,
@@ -133,7 +133,7 @@ impl Broker for RedisBroker {
         kept: &mut Self::Kept,
         wake: &Wake,
     ) -> Result<(), LogError> {
-        // Kept again only after an answer, so that a half-open connection is not used twice.
+        // Kept only after an answer, so that a half-open connection is not used twice.
         let open = kept.take();
         let sent = async {
             let mut open = match open {
@@ -188,8 +188,8 @@ impl Broker for RedisBroker {
                 let next = pin!(line.messages.next());
                 match select(next, link.clock.sleep(KEEPALIVE)).await {
                     Either::Left((message, _)) => message?,
-                    // What comes before the answer is taken, or a flood of it would stop the
-                    // reading before the answer is read. It is a sign of life, too.
+                    // Messages before the answer are taken, or a flood of them would stop the
+                    // reading before the answer is read. They also prove that the link is alive.
                     Either::Right(((), next)) => {
                         let asked = pin!(link.in_time(line.asks.ping::<redis::Value>()));
                         match select(next, asked).await {
@@ -222,12 +222,12 @@ impl Publisher {
 }
 
 impl Messages {
-    /// Waits for a message; an error is a connection that has ended.
+    /// Waits for a message. An error means that the connection has ended.
     async fn next(&mut self) -> Result<Msg, LogError> {
         let next = poll_fn(|cx| {
             let so_far = self.reading.so_far();
             let polled = self.stream.poll_next_unpin(cx);
-            // A task that has used up its turn is told that there is nothing, whatever there is.
+            // A task that has used up its budget gets nothing, even if there are messages.
             if polled.is_pending() && has_budget_remaining() {
                 self.reading.took(so_far);
             }
@@ -239,7 +239,7 @@ impl Messages {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        // It would wait for the answers of a link that is half open.
+        // It would wait for the answers of a half-open link.
         self.driver.abort();
     }
 }

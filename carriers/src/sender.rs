@@ -1,4 +1,4 @@
-//! [`Sender`]: sends wake-ups from a task of its own, so that asking for one never waits.
+//! [`Sender`]: sends wake-ups from a task of its own, so that the caller never waits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,10 +15,10 @@ use crate::{
 
 /// The pause between two wake-ups.
 const PAUSE: Duration = Duration::from_millis(1);
-/// The pause after one that failed.
+/// The pause after a wake-up that failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
-/// Sends wake-ups: any number that are asked for while one is being sent make one more.
+/// Sends wake-ups. All that are requested while one is being sent are combined to one more.
 #[derive(Debug)]
 pub(crate) struct Sender {
     asked: Arc<Asked>,
@@ -42,7 +42,7 @@ impl Sender {
         })
     }
 
-    /// Asks for a wake-up to be sent. Never waits.
+    /// Requests a wake-up. Never waits.
     pub(crate) fn wake(&self, wake: &Wake) {
         self.asked.next.ask(wake);
         self.asked.some.notify_one();

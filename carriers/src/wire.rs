@@ -1,4 +1,4 @@
-//! The bytes of a wake-up, and where it is published.
+//! The bytes of a wake-up, and its subject.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ use crate::error::CarrierError;
 
 /// The version that this release writes.
 const VERSION: &str = "1";
-/// The word by which a listener tests whether it hears; others pass over it.
+/// The word with which a listener tests itself; other nodes ignore it.
 const PROBE: &str = "probe";
 const LONGEST_NAME: usize = 128;
 
-/// Returns where the wake-ups of a cluster are published.
+/// Returns the subject or channel of a cluster's wake-ups.
 pub(crate) fn subject(cluster: &str) -> Result<String, CarrierError> {
     let fits = |part: &str| {
         let of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -27,12 +27,12 @@ pub(crate) fn subject(cluster: &str) -> Result<String, CarrierError> {
     Ok(format!("tidings.{cluster}"))
 }
 
-/// What the wake-ups of one sender begin with, which tells them from those of others.
+/// The beginning of one sender's wake-ups, which distinguishes them from those of others.
 #[derive(Clone)]
 pub(crate) struct WakeUp(String);
 
 impl WakeUp {
-    /// Makes that of a new sender.
+    /// Makes the beginning for a new sender.
     pub(crate) fn of_a_new_sender() -> Self {
         Self::of(SystemEntropy.uuid().as_u128())
     }
@@ -49,7 +49,7 @@ impl WakeUp {
         }
     }
 
-    /// Returns the bytes that test whether this sender's node hears.
+    /// Returns the bytes with which this sender's node tests itself.
     pub(crate) fn probe(&self) -> String {
         format!("{} {PROBE}", self.0)
     }
@@ -61,8 +61,8 @@ impl WakeUp {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
     }
 
-    /// Reads a payload: none if it is this sender's own, or the probe of another. One that cannot
-    /// be read is a look.
+    /// Reads a payload: `None` if it is this sender's own, or the probe of another. A payload that
+    /// cannot be read makes the node read the log.
     pub(crate) fn read(&self, payload: &[u8]) -> Option<Wake> {
         if self.is_own(payload) {
             return None;

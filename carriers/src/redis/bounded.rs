@@ -1,10 +1,10 @@
-//! [`Bounded`]: a connection to a Redis server that may announce only what a carrier has use for.
+//! [`Bounded`]: a connection to a Redis server that refuses answers larger than a carrier needs.
 //!
-//! The client library keeps what has come of an answer until the answer is whole, whatever its
-//! size: a server that lies, or a program that answers in its place, could fill the memory of a
-//! node with one answer. So the bytes are followed on their way to the library, and reading ends
-//! with an error at the first answer that is, or says that it will be, larger than [`LARGEST`]
-//! bytes or [`MOST`] parts. The library never sees what was refused.
+//! The client library buffers an answer of any size until it is complete. A malicious server, or
+//! another program in its place, could fill the memory of a node with one answer. So the bytes are
+//! parsed on their way to the library, and reading ends with an error at the first answer that
+//! exceeds, or announces more than, [`LARGEST`] bytes or [`MOST`] parts. The library never sees the
+//! refused bytes.
 
 use std::{
     io,
@@ -18,10 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::reading::{LARGEST, Reading};
 
-/// The most parts of one answer, whatever their nesting. A wake-up has three.
+/// The maximum number of parts of one answer, nested ones included. A wake-up has three.
 const MOST: u64 = 1_024;
 
-/// A connection whose answers have a bound.
+/// A connection that bounds the size of answers.
 #[derive(Debug)]
 pub(super) struct Bounded<S> {
     inner: S,
@@ -30,11 +30,11 @@ pub(super) struct Bounded<S> {
     listener: Listener,
 }
 
-/// Whether a listener takes what a connection reads, and holds it up.
+/// Whether a listener takes what the connection reads, and can make it wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listener {
     Present,
-    /// All that comes are answers to what was asked.
+    /// Everything that arrives answers a request.
     Absent,
 }
 
@@ -48,7 +48,7 @@ impl<S> Bounded<S> {
         }
     }
 
-    /// Returns what its listener is to know of it.
+    /// Returns the state that it shares with its listener.
     pub(super) fn reading(&self) -> Arc<Reading> {
         Arc::clone(&self.reading)
     }
@@ -72,7 +72,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         let followed = self.answers.follow(came);
         if let Err(error) = &followed {
             buf.set_filled(before);
-            // Others tell it where that is news: it may come again with every connection.
+            // The callers log this, because it may happen again on every connection.
             self.reading.refuse(error);
             tracing::debug!(error = %Chain(error), "a connection to Redis is given up");
         }
@@ -99,26 +99,26 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     }
 }
 
-/// How far the answers of a server have been followed.
+/// The state of the parser of a server's answers.
 ///
-/// An answer is one part. A part is a line; a part that is counted says in its line how many bytes
-/// or how many parts come behind it.
+/// An answer is one part. A part is a line. The line of a counted part gives the number of bytes or
+/// parts that follow it.
 #[derive(Debug, Default)]
 struct Answers {
-    /// The bytes that the present answer has so far.
+    /// The number of bytes of the current answer so far.
     bytes: usize,
-    /// The parts that it has or has announced, itself among them.
+    /// The number of its parts so far, with announced ones and itself.
     parts: u64,
-    /// Those that are still to come; 0 between two answers.
+    /// The number of parts that are still due; 0 between two answers.
     open: u64,
-    /// The line that is being read. The bytes behind it are bounded by `bytes`.
+    /// The line that is being read. `bytes` bounds its length.
     line: Vec<u8>,
-    /// What is still to come of the bytes that a line has announced.
+    /// How many of the bytes that a line has announced are still due.
     body: usize,
 }
 
 impl Answers {
-    /// Follows bytes of the server, to the first that is refused.
+    /// Parses bytes of the server, up to the first refused one.
     fn follow(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             if self.open == 0 {
@@ -176,7 +176,7 @@ impl Answers {
         Ok(())
     }
 
-    /// Expects bytes, and the end of a line behind them.
+    /// Expects bytes, followed by the end of a line.
     fn expect_bytes(&mut self, bytes: u64) -> io::Result<()> {
         let whole = usize::try_from(bytes)
             .ok()
@@ -204,7 +204,7 @@ impl Answers {
     }
 }
 
-/// Reads a count as the library does; a negative one is an absence.
+/// Reads a count as the library does; a negative one means an absent value.
 fn count(text: &[u8]) -> io::Result<Option<u64>> {
     let number = std::str::from_utf8(text).ok();
     let number = number.and_then(|text| text.trim().parse::<i64>().ok());
@@ -226,7 +226,7 @@ fn refused(what: String) -> io::Error {
 mod tests {
     use super::*;
 
-    /// Follows bytes in pieces of each length up to their own, all with one outcome.
+    /// Parses bytes in pieces of each length, and checks that the outcome is the same.
     fn followed(bytes: &[u8]) -> Result<Answers, String> {
         let in_pieces = |length: usize| {
             let mut answers = Answers::default();

@@ -1,9 +1,9 @@
 //! [`Reading`]: how far a connection may read ahead of its listener, and why it has ended.
 //!
-//! The client library puts every message into a queue without a bound. A flood of small messages,
-//! of anything that may publish, would fill the memory of a node whose listener has other things to
-//! do. So a connection stops reading while [`AHEAD`] bytes are not taken, and the flood waits at
-//! the server, which has a bound of its own.
+//! The client library puts every message into an unbounded queue. Any client that may publish could
+//! fill the memory of a node with small messages while its listener is busy. So a connection stops
+//! reading while [`AHEAD`] bytes are not taken, and the flood waits at the server, which has a
+//! bound of its own.
 
 use std::sync::{
     OnceLock,
@@ -15,27 +15,28 @@ use tidings_core::log::{EngineError, LogError};
 
 use crate::broker::lost;
 
-/// The most bytes of one answer. That to a greeting has some hundred, a wake-up fewer.
+/// The maximum number of bytes of an answer. The answer to a handshake has some hundred, a wake-up
+/// fewer.
 pub(super) const LARGEST: usize = 64 << 10;
 
-/// The most bytes that are read and not taken. With twice the size of an answer there is a whole
-/// one among them, for which the listener is woken.
+/// The maximum number of bytes that are read but not taken. It is twice the size of an answer, so
+/// the bytes include a complete one, for which the listener is woken.
 const AHEAD: usize = 2 * LARGEST;
 
-/// What a connection and its listener know of each other.
+/// The state that a connection and its listener share.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// All bytes that were read. It wraps.
+    /// The number of bytes that were read. It wraps.
     read: AtomicUsize,
-    /// Those of them that are surely taken.
+    /// How many of them are known to be taken.
     taken: AtomicUsize,
-    /// What reads, while it may not.
+    /// The waker of the reader, while it must not read.
     reader: AtomicWaker,
     refused: OnceLock<String>,
 }
 
 impl Reading {
-    /// Registers what reads, unless it may.
+    /// Registers the reader's waker, unless it may read.
     pub(super) fn may_read(&self, reader: &std::task::Waker) -> bool {
         let has_room = || {
             let (read, taken) = (
@@ -49,7 +50,7 @@ impl Reading {
         }
         self.reader.register(reader);
 
-        // What was taken before the registration has woken no one.
+        // Bytes that were taken before the registration have woken no one.
         has_room()
     }
 
@@ -63,7 +64,7 @@ impl Reading {
         self.read.load(Ordering::SeqCst)
     }
 
-    /// Notes that all is taken that was read [so far](Self::so_far) then.
+    /// Notes that everything is taken that was read when [`so_far`](Self::so_far) was called.
     pub(super) fn took(&self, so_far: usize) {
         self.taken.store(so_far, Ordering::SeqCst);
         self.reader.wake();
@@ -79,7 +80,7 @@ impl Reading {
         self.refused.get().is_some()
     }
 
-    /// Returns why it has ended: of a refusal the library tells nothing.
+    /// Returns why it has ended, because the library does not report a refusal.
     pub(super) fn why_it_ended(&self) -> LogError {
         match self.refused.get() {
             Some(why) => LogError::Unreachable(EngineError::from(why.clone())),

@@ -1,4 +1,4 @@
-//! A flood of small messages from a Redis server, and a listener that has other things to do.
+//! A flood of small messages from a Redis server, and a listener that is busy.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,20 +15,20 @@ const NEVER: Duration = Duration::from_secs(60);
 
 pub(crate) const SUBSCRIBED: &str = "*3\r\n$9\r\nsubscribe\r\n$12\r\ntidings.shop\r\n:1\r\n";
 
-/// The most that is sent while no one takes it. More than both ends of a connection buffer.
+/// The maximum that is sent while no one takes it. More than both ends of a connection buffer.
 const SENT: usize = 12 << 20;
 
-/// How long a server waits for room before it says that it is held up.
+/// How long a server waits for room before it reports that it is blocked.
 const HELD_UP: Duration = Duration::from_secs(3);
 
-/// A message, as it comes to a subscriber.
+/// A message, as a subscriber receives it.
 pub(crate) fn message(payload: &str) -> String {
     let length = payload.len();
     format!("*3\r\n$7\r\nmessage\r\n$12\r\ntidings.shop\r\n${length}\r\n{payload}\r\n")
 }
 
-/// A server that hands on what is published, and then floods its listener. It tells how much was
-/// taken by the time that it was held up, and then that there was room again.
+/// A server that passes on published messages, and then floods its listener. It reports how much
+/// was taken when it was blocked, and then that there was room again.
 async fn flooding() -> (String, mpsc::UnboundedReceiver<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -49,7 +49,7 @@ async fn flooding() -> (String, mpsc::UnboundedReceiver<usize>) {
     (format!("redis://{address}"), told)
 }
 
-/// Answers until a connection subscribes, or publishes: then returns what.
+/// Answers until a connection subscribes or publishes. Returns which of the two.
 async fn converse(stream: &mut TcpStream) -> Option<String> {
     let (mut heard, mut bytes) = (String::new(), [0; 4_096]);
     loop {
@@ -100,7 +100,7 @@ async fn a_flood_waits_at_the_server_while_its_listener_takes_nothing() {
     let taken = taken.expect("the server is there");
     assert!(taken < SENT, "it took {taken} bytes");
 
-    // It goes on as soon as its listener does.
+    // The connection continues as soon as its listener does.
     let room = async {
         tokio::select! {
             room = told.recv() => room,

@@ -1,4 +1,4 @@
-//! A listener of NATS that tests, after a time without a word, whether it still hears.
+//! A NATS listener that tests itself after a time without messages.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio::{
 };
 
 const NEVER: Duration = Duration::from_secs(20);
-/// Longer than a listener is content to hear nothing.
+/// Longer than a listener waits before it tests itself.
 const QUIET: Duration = Duration::from_secs(16);
 
 const OTHER: &str = "1 ffffffffffffffffffffffffffffffff";
@@ -24,7 +24,8 @@ fn message(payload: &str) -> String {
     format!("MSG tidings.shop 1 {}\r\n{payload}\r\n", payload.len())
 }
 
-/// A server that hands on what is published: from the third time on after a word of another.
+/// A server that passes on published messages: from the third one on, after a message of another
+/// sender.
 async fn serve(stream: TcpStream) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let info = r#"INFO {"server_id":"a","version":"2.10.0","headers":true,"max_payload":1048576}"#;

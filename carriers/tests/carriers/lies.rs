@@ -1,4 +1,4 @@
-//! Carriers to a Redis server that lies about how much it has to say.
+//! Carriers to a Redis server that announces false sizes of answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,28 +18,28 @@ const NEVER: Duration = Duration::from_secs(60);
 
 const SUBSCRIBED: &str = "*3\r\n$9\r\nsubscribe\r\n$12\r\ntidings.shop\r\n:1\r\n";
 
-/// The most that is sent of one answer. More than both ends of a connection buffer.
+/// The maximum that is sent of one answer. More than both ends of a connection buffer.
 const SENT: usize = 24 << 20;
 
-/// Answers of gigabytes: how each begins, and how it goes on.
+/// Answers of gigabytes: the beginning of each, and its continuation.
 const LIES: [(&str, &str); 3] = [
     ("*2147483647\r\n", ":1\r\n"),
     ("$2147483647\r\n", "aaaa"),
     ("+", "aaaa"),
 ];
 
-/// A server that answers as it should up to a command, and lies then.
+/// A server that answers correctly up to a command, and then lies.
 #[derive(Clone, Copy, Debug)]
 struct Liar {
     to: &'static str,
-    /// What it says first, as it should.
+    /// Its first, correct answers.
     honest: &'static str,
     lie: (&'static str, &'static str),
 }
 
 impl Liar {
-    /// Serves each connection. Returns the address, and what tells of each connection that has
-    /// ended how much of the lie was taken.
+    /// Serves each connection. Returns the address, and a receiver that reports for each ended
+    /// connection how much of the lie was taken.
     async fn serve(self) -> (String, mpsc::UnboundedReceiver<usize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -55,7 +55,7 @@ impl Liar {
         (format!("redis://{address}"), ends)
     }
 
-    /// Answers until the other side hangs up. Returns how much of the lie it took.
+    /// Answers until the other side closes the connection. Returns how much of the lie it took.
     async fn converse(self, mut stream: TcpStream) -> usize {
         let mut heard = String::new();
         let mut bytes = [0; 4_096];
@@ -92,13 +92,13 @@ impl Liar {
     }
 }
 
-/// Makes a carrier whose own limits never come, since its clock does not move.
+/// Makes a carrier whose own time limits never pass, because its clock does not move.
 fn carrier(address: &str) -> Redis {
     let clock = Arc::new(ManualClock::new());
     Redis::with_clock(address, "shop", clock).expect("an address")
 }
 
-/// Waits until a connection was ended by the carrier, long before the end of the answer.
+/// Waits until the carrier has ended a connection, long before the end of the answer.
 async fn hangs_up(ends: &mut mpsc::UnboundedReceiver<usize>, liar: Liar) {
     let taken = timeout(NEVER, ends.recv()).await.expect("it hangs up");
     let taken = taken.expect("the server is there");

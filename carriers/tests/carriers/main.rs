@@ -17,7 +17,7 @@ use tidings_testkit::{Broker, Protocol};
 
 const BOTH: [Protocol; 2] = [Protocol::Nats, Protocol::Redis];
 
-/// A carrier to a broker, for the cluster of a name.
+/// A carrier to a broker, for the cluster with a name.
 fn carrier(broker: &Broker, protocol: Protocol, name: &str) -> Arc<dyn WakeCarrier> {
     match protocol {
         Protocol::Nats => Arc::new(Nats::new(&broker.url(), name).expect("an address")),

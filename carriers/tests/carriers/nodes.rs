@@ -1,4 +1,4 @@
-//! Nodes on one PostgreSQL database that wake each other by a broker.
+//! Nodes on one PostgreSQL database that wake each other over a broker.
 
 use std::{
     sync::{Arc, Mutex},
@@ -23,7 +23,7 @@ struct Thing {
     id: i64,
 }
 
-/// A node, and the rows that its handlers heard of.
+/// A node, and the rows that its handlers received.
 struct Member {
     node: Node,
     heard: Arc<Mutex<Vec<i64>>>,
@@ -61,7 +61,7 @@ impl Member {
         things.insert(Thing { id }).await.expect("inserted");
     }
 
-    /// Waits until a row was heard of.
+    /// Waits until the handlers have received a row.
     async fn hears(&self, id: i64) {
         let clock = SystemClock::new();
         let deadline = clock.now().plus(Duration::from_secs(30));
@@ -81,7 +81,7 @@ async fn nodes_hear_of_each_others_writes_by_the_broker_and_no_listener_is_in_th
     for protocol in BOTH {
         let database = Server::shared().database().await;
         let broker = Broker::start(protocol);
-        // By itself, a node would look only once in a minute.
+        // By itself, a node would poll only once a minute.
         let poll = Duration::from_secs(60);
         let one = Member::start(&database, &broker, protocol, poll).await;
         let other = Member::start(&database, &broker, protocol, poll).await;

@@ -1,5 +1,5 @@
-//! NATS connections that are lost and made again, on a clock that stands still: what ends a wait is
-//! the connection itself.
+//! NATS connections that are lost and opened again, on a clock that stands still: only the
+//! connection itself ends a wait.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ fn carrier(broker: &Broker) -> Arc<dyn WakeCarrier> {
     Arc::new(carrier.expect("an address"))
 }
 
-/// Listens, and hears that the connection was made.
+/// Listens, and receives that the connection was made.
 async fn settled(carrier: &Arc<dyn WakeCarrier>) -> Box<dyn WakeUps> {
     let mut wakes = listening(carrier).await;
     while let Ok(heard) = timeout(Duration::from_millis(200), wakes.next()).await {
@@ -42,7 +42,8 @@ async fn a_listener_hears_that_its_connection_is_lost_and_that_it_was() {
     broker.restart();
     let again = settled(&carrier).await;
 
-    // One that did not look while the connection was away has missed what was said then.
+    // A listener that did not wait while the connection was down has missed the wake-ups of that
+    // time.
     let heard = timeout(NEVER, second.next()).await.expect("it is told");
     assert_eq!(heard.expect("it hears again"), Wake::Look);
     drop(again);

@@ -1,4 +1,4 @@
-//! Carriers whose user may not do all that they need.
+//! Carriers whose user lacks rights.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tidings_testkit::{Broker, Protocol};
 
 use crate::BOTH;
 
-/// Users of NATS: one that may do all, one that may not subscribe, one that may not publish.
+/// Users of NATS: one with all rights, one that may not subscribe, one that may not publish.
 const NATS: &str = r#"
 authorization {
   users = [
@@ -23,7 +23,7 @@ authorization {
 }
 "#;
 
-/// The same of Redis.
+/// The same for Redis.
 const REDIS: &str = "
 user well on >well allchannels +@all
 user deaf on >deaf allchannels +@all -subscribe
@@ -62,7 +62,7 @@ async fn a_user_without_the_rights_that_it_needs_is_not_told_that_it_listens() {
             assert!(is_told, "{protocol:?}: {error}");
         }
 
-        // One that is heard, by a user that may.
+        // A wake-up of a user with the rights.
         let other = carrier(&broker, protocol, "well");
         other.wake(Wake::Look);
         while wakes.next().await.expect("a wake-up") != Wake::Look {}

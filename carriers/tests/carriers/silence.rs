@@ -1,4 +1,4 @@
-//! A Redis listener that hears nothing: it asks whether its link is there.
+//! A Redis listener that receives nothing: it checks its link.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::floods::{SUBSCRIBED, message};
 
 const NEVER: Duration = Duration::from_secs(60);
 
-/// The answer to a `PING` on a connection that listens.
+/// The answer to a `PING` on a listening connection.
 const PONG: &str = "*2\r\n$4\r\npong\r\n$0\r\n\r\n";
 
-/// Whether a server answers a question for a sign of life.
+/// Whether a server answers pings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answers {
     Yes,
@@ -31,8 +31,7 @@ enum Answers {
     BehindFlood,
 }
 
-/// A server that hands on what is published to the last that has subscribed. It tells of each
-/// question for a sign of life.
+/// A server that passes on published messages to the last subscriber. It reports each ping.
 async fn server(answers: Answers) -> (String, mpsc::UnboundedReceiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -73,7 +72,7 @@ async fn server(answers: Answers) -> (String, mpsc::UnboundedReceiver<()>) {
     (format!("redis://{address}"), told)
 }
 
-/// Answers a connection until it subscribes, and then gives it away.
+/// Answers a connection until it subscribes, and then hands it over.
 async fn converse(
     mut stream: TcpStream,
     publish: mpsc::UnboundedSender<String>,
@@ -104,7 +103,7 @@ async fn converse(
     }
 }
 
-/// A listener on a clock that is driven, and what tells of its questions.
+/// A listener on a clock that the test drives, and a receiver of its pings.
 async fn listener(
     answers: Answers,
 ) -> (
@@ -129,7 +128,7 @@ async fn a_listener_whose_server_answers_when_it_is_asked_goes_on() {
     let mut next = pin!(wakes.next());
     for _ in 0..2 {
         assert!(next.as_mut().now_or_never().is_none(), "nothing comes");
-        // Its limits are longer than a second, and what they wait for comes in no time.
+        // Its limits are longer than a second, and what it waits for arrives at once.
         let asks = async {
             loop {
                 clock.advance(Duration::from_secs(1));
@@ -163,7 +162,7 @@ async fn a_listener_whose_server_answers_when_it_is_asked_goes_on() {
     assert_eq!(heard.expect("the link is there"), Wake::Look);
 }
 
-/// Nothing is sent over a link that is half open, and so nothing says that it is.
+/// Nothing is sent over a half-open link, so nothing shows that it is half-open.
 #[tokio::test]
 async fn a_listener_leaves_a_server_that_gives_no_sign_of_life() {
     let (_, _carrier, mut wakes, clock, mut asked) = listener(Answers::No).await;
@@ -183,7 +182,7 @@ async fn a_listener_leaves_a_server_that_gives_no_sign_of_life() {
     left.expect_err("the link is gone");
 }
 
-/// Messages that are not taken stop the reading of a connection, and of the answer behind them.
+/// Messages that are not taken stop the reading of a connection, and so of the answer after them.
 #[tokio::test]
 async fn an_answer_behind_a_flood_is_a_sign_of_life() {
     let (_, _carrier, mut wakes, clock, mut asked) = listener(Answers::BehindFlood).await;

@@ -11,7 +11,7 @@ use crate::{BOTH, carrier};
 
 const NEVER: Duration = Duration::from_secs(60);
 
-/// Listens, again and again until it succeeds.
+/// Listens, and retries until it succeeds.
 pub(crate) async fn listening(carrier: &Arc<dyn WakeCarrier>) -> Box<dyn WakeUps> {
     let listening = async {
         loop {
@@ -26,7 +26,8 @@ pub(crate) async fn listening(carrier: &Arc<dyn WakeCarrier>) -> Box<dyn WakeUps
         .expect("the broker is there")
 }
 
-/// Wakes until a listener has heard: a subscription is in force a moment after it was asked for.
+/// Wakes until a listener has received a wake-up: a subscription takes effect a moment after its
+/// request.
 async fn heard(from: &Arc<dyn WakeCarrier>, to: &mut Box<dyn WakeUps>) -> Result<Wake, LogError> {
     heard_of(Wake::Look, from, to).await
 }
@@ -69,7 +70,7 @@ async fn a_wake_up_reaches_the_others_of_its_cluster_and_not_itself() {
             wrong += usize::from(own.next().now_or_never().is_some());
             wrong += usize::from(foreigners.next().now_or_never().is_some());
         }
-        // Each may have been told that its connection was made.
+        // Each may have received that its connection was made.
         assert!(
             wrong <= 2,
             "{protocol:?}: {wrong} of its own, or of another cluster"
@@ -84,7 +85,7 @@ async fn a_report_is_told_from_what_is_to_be_read() {
         let one = carrier(&broker, protocol, "shop");
         let other = carrier(&broker, protocol, "shop");
         let mut wakes = listening(&other).await;
-        // That the connection was made is to be looked at; then nothing but reports comes.
+        // First comes the wake-up for the new connection, then only reports.
         while heard_of(Wake::Reported, &one, &mut wakes)
             .await
             .expect("one")
@@ -94,7 +95,7 @@ async fn a_report_is_told_from_what_is_to_be_read() {
             let heard = heard_of(Wake::Reported, &one, &mut wakes).await;
             assert_eq!(heard.expect("a wake-up"), Wake::Reported, "{protocol:?}");
         }
-        // Of several at once the one is sent that includes the others.
+        // Of several concurrent wake-ups, the one that includes the others is sent.
         one.wake(Wake::Look);
         let looked = async { while wakes.next().await.expect("one") != Wake::Look {} };
         timeout(NEVER, looked).await.expect("it comes");
@@ -113,7 +114,7 @@ async fn a_broker_that_was_away_is_listened_to_again() {
         broker.stop();
         one.wake(Wake::Look);
         broker.restart();
-        // Whether the link heals by itself or ends is the carrier's affair.
+        // The carrier decides whether the link recovers by itself or ends.
         while heard(&one, &mut wakes).await.is_err() {
             wakes = listening(&other).await;
         }
