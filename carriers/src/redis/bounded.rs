@@ -72,7 +72,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         let followed = self.answers.follow(came);
         if let Err(error) = &followed {
             buf.set_filled(before);
-            // The callers log this, because it may happen again on every connection.
+            // At debug level, because it may happen on every connection. Callers log it when it is
+            // new.
             self.reading.refuse(error);
             tracing::debug!(error = %Chain(error), "a connection to Redis is given up");
         }
@@ -147,7 +148,7 @@ impl Answers {
                 }
             } else {
                 self.line.extend_from_slice(come);
-                // The library takes a line to its first `\r\n`; one that ends otherwise goes on.
+                // For the library, a line ends only at its first `\r\n`.
                 if self.line.ends_with(b"\r\n") {
                     let line = std::mem::take(&mut self.line);
                     self.end_of_line(&line[..line.len() - 2])?;
