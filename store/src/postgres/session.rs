@@ -1,7 +1,7 @@
 //! [`PgSession`]: one transaction, and its outcome if the connection is lost.
 //!
 //! The message that begins the transaction also reads its id and the oldest running transaction,
-//! with which a reader that knows this transaction goes on. If the answer to a commit is lost, a
+//! from which a reader that knows this transaction goes on. If the answer to a commit is lost, a
 //! new connection asks whether that id was aborted, or committed and is visible. It asks until the
 //! time limit; after that the write is in doubt. A server that recovered from a crash may have
 //! assigned the id again, so the answer counts only if the server has not crashed in between.

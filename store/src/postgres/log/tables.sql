@@ -1,4 +1,4 @@
--- The log and what is beside it, in a schema of its own that only its owner can read.
+-- The log and its other tables, in a schema of its own that only its owner can read.
 create schema tidings;
 revoke all on schema tidings from public;
 
@@ -8,8 +8,8 @@ create table tidings.version (
 );
 insert into tidings.version (number) values (1);
 
--- One row for each image of a row that a statement changed, written in the transaction that changed it.
--- Kinds: c, u and d (a row was created, updated, deleted), t (any row of the entity may have changed), e (an event).
+-- One record for each row that a statement changed, written in the transaction that changed it. Kinds: c, u and d (a
+-- row was created, updated, deleted), t (any row of the entity may have changed), i (an eviction or an event).
 create table tidings.log (
     id bigint generated always as identity primary key,
     xid bigint not null default (pg_current_xact_id()::text::bigint),
@@ -29,7 +29,7 @@ create table tidings.log (
 );
 create index log_by_transaction on tidings.log (xid, entity, key_hash, id);
 
--- Which fields the images of a record hold, in order. Never changed: a record refers to its layout for as long as it lives.
+-- The fields that the images of a record hold, in order. Never changed, because records refer to their layouts.
 create table tidings.layouts (
     id integer generated always as identity primary key,
     entity text not null,
@@ -38,7 +38,7 @@ create table tidings.layouts (
     unique (entity, fields, whole)
 );
 
--- Which table an entity is captured on, and the union of the fields that its installers have named.
+-- The table on which an entity is captured, and the union of the fields that its installers named.
 create table tidings.captures (
     entity text primary key,
     relation oid not null,
@@ -48,7 +48,7 @@ create table tidings.captures (
     notify boolean not null default false
 );
 
--- The identity of the log: the facts that it was made under, and a value that a crash or a promotion empties.
+-- The identity of the log: the facts under which it was made, and a value that a crash or a promotion removes.
 create table tidings.epoch (
     single boolean primary key default true check (single),
     number bigint not null,
@@ -63,20 +63,21 @@ create unlogged table tidings.epoch_volatile (
     id uuid not null
 );
 
--- Records of transactions below this were removed, or may be at any moment.
+-- Records of transactions below this were removed, or may be removed at any moment.
 create table tidings.pruned (
     single boolean primary key default true check (single),
     below bigint not null
 );
 insert into tidings.pruned (below) values (0);
 
--- From when on no transaction below the horizon was in progress.
+-- The times from which on no transaction below the horizon was in progress.
 create table tidings.snapshots (
     taken timestamptz not null default clock_timestamp(),
     horizon bigint not null
 );
 
--- The members of the cluster: what each last reported, what it was asked for, and whether it was silent for too long.
+-- The members of the cluster: the last report of each, the reports that it was asked for, and whether it was silent
+-- for too long.
 create table tidings.members (
     node text primary key,
     start uuid not null,

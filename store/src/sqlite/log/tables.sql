@@ -1,11 +1,11 @@
--- The log and what is beside it. Plain tables, without types where values of users go: triggers run in whatever
--- program writes, down to SQLite 3.34, and must never fail there.
+-- The log and its other tables. Plain tables, with columns without a type for values of users: triggers run in any
+-- program that writes, with SQLite 3.34 or later, and must never fail there.
 CREATE TABLE tidings_version (number INTEGER NOT NULL);
 INSERT INTO tidings_version (number) VALUES (1);
 
 -- One record for each row that changed, written in the transaction that changed it; its values are in the side table of
--- its entity. Kinds: c, u and d (a row was created, updated, deleted), n (a row that a write would replace, in case it
--- does), o (one that it did not), t (any row of the entity may have changed), i (an eviction), s (the beginning).
+-- its entity. Kinds: c, u and d (a row was created, updated, deleted), n (a row that a write may replace), o (a row that
+-- it did not replace), t (any row of the entity may have changed), i (an eviction or an event), s (an empty record).
 CREATE TABLE tidings_log (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     kind TEXT,
@@ -23,7 +23,7 @@ INSERT INTO tidings_log (kind) VALUES ('s');
 CREATE INDEX "tidings_log:mark" ON tidings_log (mark, entity, key) WHERE mark IS NOT NULL;
 CREATE INDEX "tidings_log:noted" ON tidings_log (entity, key) WHERE kind = 'n';
 
--- Which fields the records of a layout hold, and which of them even where the row is too long. Never changed.
+-- The fields that the records of a layout hold, and those that they hold even if the row is too long. Never changed.
 CREATE TABLE tidings_layouts (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     entity TEXT NOT NULL,
@@ -38,7 +38,7 @@ CREATE TABLE tidings_captures (
     layout INTEGER NOT NULL
 );
 
--- The identity of the log, and the facts that it was made under.
+-- The identity of the log, and the facts under which it was made.
 CREATE TABLE tidings_epoch (
     single INTEGER PRIMARY KEY CHECK (single = 1),
     number INTEGER NOT NULL,
@@ -46,7 +46,7 @@ CREATE TABLE tidings_epoch (
     facts TEXT NOT NULL
 );
 
--- The last record that was removed, and what the newest was at moments of the past.
+-- The last removed record, and the newest record at past moments.
 CREATE TABLE tidings_pruned (
     single INTEGER PRIMARY KEY CHECK (single = 1),
     last INTEGER NOT NULL
@@ -57,7 +57,8 @@ CREATE TABLE tidings_horizons (
     last INTEGER NOT NULL
 );
 
--- The members of the cluster: what each last reported, what it was asked for, and whether it was silent for too long.
+-- The members of the cluster: the last report of each, the reports that it was asked for, and whether it was silent
+-- for too long.
 CREATE TABLE tidings_members (
     node TEXT PRIMARY KEY,
     start TEXT NOT NULL,
