@@ -1,5 +1,5 @@
-//! [`Backoff`]: the pauses between attempts to get something that others hold. They grow, and differ
-//! between nodes. [`LockWaits`]: how long each attempt to lock a table waits.
+//! [`Backoff`]: the pauses between attempts to get something that others hold. They grow, and
+//! differ between nodes. [`LockWaits`]: how long each attempt to lock a table waits.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! [`CaptureTracker`]: the state of capture as last seen by the readers of a log, and which of its changes
-//! the evicting reader has received.
+//! [`CaptureTracker`]: the state of capture as last seen by the readers of a log, and which of its
+//! changes the evicting reader has received.
 
 use std::{
     collections::BTreeSet,

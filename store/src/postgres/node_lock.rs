@@ -1,4 +1,5 @@
-//! [`NodeLock`]: the lock that keeps other nodes away from a database; members of a cluster share it.
+//! [`NodeLock`]: the lock that keeps other nodes away from a database; members of a cluster share
+//! it.
 //!
 //! It is an advisory lock of the server on a connection of its own, so it ends with the process,
 //! however that ends. While one node holds it, no other node can begin to write; while members hold

@@ -19,8 +19,9 @@ pub(super) struct ExpectedCapture {
     pub(super) fields: Vec<String>,
 }
 
-/// The check, as a scalar subquery; `ENTITIES` and `FIELDS` stand for the two arrays of [`ExpectedCapture`].
-/// Tables are found by their names each time, so that a table that took another's name is checked.
+/// The check, as a scalar subquery; `ENTITIES` and `FIELDS` stand for the two arrays of
+/// [`ExpectedCapture`]. Tables are found by their names each time, so that a table that took
+/// another's name is checked.
 const CHECK: &str = "(with recursive tree as ( \
       select w.entity, to_regclass(quote_ident(w.entity))::oid as relid, string_to_array(w.fields, ',') as fields \
       from unnest(ENTITIES::text[], FIELDS::text[]) as w (entity, fields) \

@@ -1,5 +1,5 @@
-//! [`NewestSeen`]: the newest record that a reader has seen, which distinguishes a restored file from
-//! one that has not changed.
+//! [`NewestSeen`]: the newest record that a reader has seen, which distinguishes a restored file
+//! from one that has not changed.
 //!
 //! A file whose content was restored assigns the lost numbers again, under the same epoch, until a
 //! reader misses a record that it has seen. That reader begins another epoch. If a cursor's record
