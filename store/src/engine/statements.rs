@@ -344,13 +344,13 @@ fn select_live(dialect: &dyn Dialect, schema: &Schema) -> SelectStatement {
     if let Some(expiry) = schema.expiry() {
         let left = dialect.seconds_until(Expr::col(column(schema, expiry)));
         statement.expr(left);
-        statement.and_where(lasts(dialect, schema, expiry));
+        statement.and_where(is_live(dialect, schema, expiry));
     }
     statement
 }
 
 /// Returns the condition that a row has not expired.
-fn lasts(dialect: &dyn Dialect, schema: &Schema, expiry: usize) -> Expr {
+fn is_live(dialect: &dyn Dialect, schema: &Schema, expiry: usize) -> Expr {
     let expires = || Expr::col(column(schema, expiry));
     expires().is_null().or(expires().gt(dialect.now()))
 }

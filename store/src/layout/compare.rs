@@ -40,7 +40,7 @@ pub(crate) async fn compare<I: Inspect + ?Sized>(
     let existing = inspect.find(schema.name()).await?;
     let dialect = inspect.dialect();
     let findings = match &existing {
-        Existing::Nothing => made(dialect, schema),
+        Existing::Nothing => missing_table(dialect, schema),
         Existing::Other(other) => {
             vec![Finding::unfixable(format!(
                 "{} is a {other} and not a table",
@@ -78,7 +78,7 @@ pub(crate) async fn compare<I: Inspect + ?Sized>(
 }
 
 /// Returns the findings that create a missing table.
-fn made(dialect: &dyn DdlDialect, schema: &Schema) -> Vec<Finding> {
+fn missing_table(dialect: &dyn DdlDialect, schema: &Schema) -> Vec<Finding> {
     let table = schema.name();
     let mut changes = vec![Change::CreateTable];
     if dialect.references() == ReferenceCreation::AtAnyTime {
@@ -123,7 +123,7 @@ impl Finding {
         )
     }
 
-    fn losing(mut self, loss: Loss) -> Self {
+    fn with_loss(mut self, loss: Loss) -> Self {
         self.loss = (loss.rows > 0 || !loss.along.is_empty()).then_some(loss);
         self
     }
@@ -184,20 +184,23 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             let stays = table.columns.contains_key(field.name())
                 && !self.fresh.contains(field.name())
                 && !converted.contains(&index);
-            let Some(misfit) = dialect.misfit(field, table).filter(|_| stays) else {
+            let Some(type_violation) = dialect.type_violation(field, table).filter(|_| stays)
+            else {
                 continue;
             };
             let wanted = dialect.column_type(field.kind());
-            self.misfits(field.name(), &misfit, wanted).await?;
+            self.add_type_violation(field.name(), &type_violation, wanted)
+                .await?;
         }
 
         for (name, column) in &table.columns {
             let stays = schema.field(name).is_none() && !dropped.contains(name);
             if stays
                 && !column.is_generated
-                && let Some((misfit, wanted)) = dialect.misfit_kept(name, table)
+                && let Some((type_violation, wanted)) = dialect.kept_type_violation(name, table)
             {
-                self.misfits(name, &misfit, wanted).await?;
+                self.add_type_violation(name, &type_violation, wanted)
+                    .await?;
             }
         }
 
@@ -205,8 +208,13 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
     }
 
     /// Adds a finding for a column that holds values which its type would not accept.
-    async fn misfits(&mut self, name: &str, misfit: &str, wanted: &str) -> Result<(), Error> {
-        let rows = self.rows(Some(misfit)).await?;
+    async fn add_type_violation(
+        &mut self,
+        name: &str,
+        type_violation: &str,
+        wanted: &str,
+    ) -> Result<(), Error> {
+        let rows = self.rows(Some(type_violation)).await?;
         if rows > 0 {
             let (rows, table) = (in_words(rows), self.schema.name());
             self.unfixable(format!(

@@ -45,11 +45,11 @@ pub(crate) trait DdlDialect: fmt::Debug + Send + Sync {
 
     /// Returns the condition of rows that a rebuilt table would not accept, because a column holds
     /// a value that is not of its type.
-    fn misfit(&self, field: &Field, table: &Table) -> Option<String>;
+    fn type_violation(&self, field: &Field, table: &Table) -> Option<String>;
 
     /// Returns the same for a column that the schema does not have, with the type that it would
     /// get.
-    fn misfit_kept(&self, name: &str, table: &Table) -> Option<(String, &'static str)>;
+    fn kept_type_violation(&self, name: &str, table: &Table) -> Option<(String, &'static str)>;
 
     /// Returns who waits while an index is created, for a line of a plan.
     fn waits_for_index(&self, how: IndexCreation) -> &'static str;

@@ -73,7 +73,7 @@ impl Connection {
                         incarnation: None,
                         epoch: Begun::Unknown,
                     };
-                    let fit = timeout_at(until, opened.look_over(address, origin)).await;
+                    let fit = timeout_at(until, opened.check_server(address, origin)).await;
                     return match fit {
                         Ok(fit) => fit.map(|()| opened),
                         Err(_) => Err(too_late(settings.timeout)),
@@ -92,7 +92,7 @@ impl Connection {
 
     /// Refuses a server that a store cannot work with. The same query sets the origin of the
     /// session's writes, unless a pooler shares the session with others.
-    async fn look_over(&mut self, address: &Address, origin: Option<&str>) -> Result<(), Error> {
+    async fn check_server(&mut self, address: &Address, origin: Option<&str>) -> Result<(), Error> {
         let unfit = |reason: &str| Error::Unfit {
             database: address.shown().to_owned(),
             reason: reason.to_owned(),

@@ -98,15 +98,15 @@ impl PostgresEngine {
         let asking = async move {
             let until = pool.deadline();
             loop {
-                let mut lent = pool.acquire(until).await?;
-                let answer = timeout_at(until, lent.connection()?.ask(sql)).await;
+                let mut pooled = pool.acquire(until).await?;
+                let answer = timeout_at(until, pooled.connection()?.ask(sql)).await;
 
                 match answer.map_err(|_| too_late(pool.settings.timeout))? {
                     Ok(rows) => {
-                        lent.give_back();
+                        pooled.give_back();
                         return Ok(rows);
                     }
-                    Err(error) if lent.source() == Source::Fresh => return Err(failed(error)),
+                    Err(error) if pooled.source() == Source::Fresh => return Err(failed(error)),
                     Err(_) => pool.retire(),
                 }
             }
@@ -204,23 +204,23 @@ async fn read(
 ) -> Result<Vec<Live<Row>>, Error> {
     let until = pool.deadline();
     loop {
-        let mut lent = pool.acquire(until).await?;
+        let mut pooled = pool.acquire(until).await?;
         let arguments = arguments(&parameters)?;
-        let answer = timeout_at(until, lent.connection()?.rows_alone(&sql, arguments)).await;
+        let answer = timeout_at(until, pooled.connection()?.rows_alone(&sql, arguments)).await;
         match answer.map_err(|_| too_late(pool.settings.timeout))? {
             Ok(rows) => {
-                lent.give_back();
+                pooled.give_back();
                 let decoded = rows.iter().map(|row| decode_live(schema, row));
                 return Ok(decoded.collect::<Result<_, RowError>>()?);
             }
             Err(error) if is_lost(&error) => {
-                if lent.source() == Source::Fresh {
+                if pooled.source() == Source::Fresh {
                     return Err(failed(error));
                 }
                 pool.retire();
             }
             Err(error) => {
-                lent.give_back();
+                pooled.give_back();
                 return Err(failed(error));
             }
         }
@@ -314,7 +314,7 @@ impl Engine for PostgresEngine {
     fn log(&self, needs: LogNeeds) -> Option<Arc<dyn KeptLog>> {
         self.pool.name_origin(&needs.node);
         let log = PgLog::new(self.log_settings(needs));
-        Some(Arc::new(log.through(self.pool.settings.pooler)))
+        Some(Arc::new(log.with_pooler(self.pool.settings.pooler)))
     }
 
     fn members(&self, needs: &LogNeeds) -> Option<Arc<dyn Members>> {

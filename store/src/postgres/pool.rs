@@ -62,7 +62,7 @@ struct Idle {
 
 /// A connection that is lent.
 #[derive(Debug)]
-pub(crate) struct Lent {
+pub(crate) struct PooledConnection {
     /// `None` once it was returned or found broken.
     connection: Option<Connection>,
     pool: Arc<Pool>,
@@ -107,7 +107,10 @@ impl Pool {
     }
 
     /// Waits for a connection. Cancel safe.
-    pub(crate) async fn acquire(self: &Arc<Self>, until: Instant) -> Result<Lent, Error> {
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        until: Instant,
+    ) -> Result<PooledConnection, Error> {
         let permit = permit(&self.permits, until).await?;
 
         let generation = self.generation.load(Ordering::SeqCst);
@@ -118,7 +121,7 @@ impl Pool {
                 (self.open(until).await?, opened, Source::Fresh)
             }
         };
-        Ok(Lent {
+        Ok(PooledConnection {
             connection: Some(connection),
             pool: Arc::clone(self),
             generation,
@@ -236,7 +239,7 @@ fn writes_of(connections: usize) -> usize {
     connections.saturating_sub(connections.div_ceil(4)).max(1)
 }
 
-impl Lent {
+impl PooledConnection {
     /// Returns the connection itself.
     pub(crate) fn connection(&mut self) -> Result<&mut Connection, Error> {
         self.connection.as_mut().ok_or(Error::Closed)

@@ -35,7 +35,7 @@ use crate::{
             too_late,
         },
         connection::Connection,
-        pool::{Lent, Pool, Source},
+        pool::{Pool, PooledConnection, Source},
         values::{Bound, arguments, decode, decode_live},
     },
     sink::{Begun, CommitName},
@@ -73,7 +73,7 @@ pub(crate) struct PgSession {
     pool: Arc<Pool>,
     constraints: Arc<Constraints>,
     /// `None` once the transaction has ended or the connection was lost.
-    lent: Option<Lent>,
+    pooled: Option<PooledConnection>,
     _permit: OwnedSemaphorePermit,
     transaction: Identity,
 }
@@ -115,8 +115,8 @@ impl PgSession {
         let permit = pool.write_permit(until).await?;
 
         loop {
-            let mut lent = pool.acquire(until).await?;
-            let connection = lent.connection()?;
+            let mut pooled = pool.acquire(until).await?;
+            let connection = pooled.connection()?;
             let (incarnation, epoch) = (connection.incarnation.clone(), connection.epoch);
             let begun = timeout_at(until, connection.ask(&begin)).await;
             match begun.map_err(|_| too_late(limit))? {
@@ -132,7 +132,7 @@ impl PgSession {
                     return Ok(Self {
                         pool: Arc::clone(pool),
                         constraints: Arc::clone(constraints),
-                        lent: Some(lent),
+                        pooled: Some(pooled),
                         _permit: permit,
                         transaction: Identity {
                             xid,
@@ -142,7 +142,7 @@ impl PgSession {
                         },
                     });
                 }
-                Err(error) if is_lost(&error) && lent.source() == Source::Idle => pool.retire(),
+                Err(error) if is_lost(&error) && pooled.source() == Source::Idle => pool.retire(),
                 Err(error) => return Err(failed(error)),
             }
         }
@@ -155,17 +155,17 @@ impl PgSession {
     ) -> Result<Result<T, sqlx::Error>, Error> {
         let limit = self.pool.settings.timeout;
         let until = self.pool.deadline();
-        let lent = self.lent.as_mut().ok_or(Error::Closed)?;
-        let answer = timeout_at(until, call(lent.connection()?)).await;
+        let pooled = self.pooled.as_mut().ok_or(Error::Closed)?;
+        let answer = timeout_at(until, call(pooled.connection()?)).await;
 
         match answer {
             Ok(Err(error)) if is_lost(&error) => {
-                self.lent = None;
+                self.pooled = None;
                 Ok(Err(error))
             }
             Ok(answer) => Ok(answer),
             Err(_) => {
-                self.lent = None;
+                self.pooled = None;
                 Err(too_late(limit))
             }
         }
@@ -356,8 +356,8 @@ impl Session for PgSession {
             let answer = self.in_time(async |connection| connection.run("COMMIT").await);
             match answer.await {
                 Ok(Ok(())) => {
-                    if let Some(lent) = self.lent.take() {
-                        lent.give_back();
+                    if let Some(pooled) = self.pooled.take() {
+                        pooled.give_back();
                     }
                     Ok(())
                 }
@@ -375,11 +375,11 @@ impl Session for PgSession {
             let rolled_back = self.in_time(async |connection| connection.run("ROLLBACK").await);
             // A connection that cannot roll back is closed, and then the server rolls back.
             if let Ok(Ok(())) = rolled_back.await
-                && let Some(lent) = self.lent.take()
+                && let Some(pooled) = self.pooled.take()
             {
-                lent.give_back();
+                pooled.give_back();
             }
-            self.lent = None;
+            self.pooled = None;
         }
         .boxed()
     }
@@ -387,7 +387,7 @@ impl Session for PgSession {
     fn settle(&mut self) -> BoxFuture<'_, ()> {
         async move {
             // The server notices the closed connection once its current statement has ended.
-            self.lent = None;
+            self.pooled = None;
 
             let until = self.pool.deadline();
             let (address, settings) = (&self.pool.address, self.pool.settings);

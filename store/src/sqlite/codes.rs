@@ -15,7 +15,7 @@ const FULL: i32 = 13;
 const NOT_A_DATABASE: i32 = 26;
 
 /// Returns whether the file is not a database.
-pub(crate) fn is_no_database(error: &sqlx::Error) -> bool {
+pub(crate) fn is_not_a_database(error: &sqlx::Error) -> bool {
     primary_code(error) == Some(NOT_A_DATABASE)
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn refused(error: sqlx::Error) -> Refused {
 
 /// Returns the outcome of a commit that failed with an error. On a full disk, the last frame was
 /// not written, and without it the commit does not count.
-pub(crate) fn uncommitted(error: sqlx::Error) -> CommitError {
+pub(crate) fn commit_error(error: sqlx::Error) -> CommitError {
     match failed(error) {
         full @ Error::Full(_) => CommitError::Failed(full),
         Error::Busy(error)
@@ -87,12 +87,12 @@ mod tests {
         let fill =
             "CREATE TABLE t (a); PRAGMA max_page_count = 2; INSERT INTO t VALUES (zeroblob(99999))";
         let full = sqlx::raw_sql(fill).execute(&mut connection).await;
-        let ended = uncommitted(full.unwrap_err());
+        let ended = commit_error(full.unwrap_err());
         assert!(
             matches!(ended, CommitError::Failed(Error::Full(_))),
             "{ended:?}"
         );
-        let ended = uncommitted(sqlx::Error::WorkerCrashed);
+        let ended = commit_error(sqlx::Error::WorkerCrashed);
         let doubt = matches!(ended, CommitError::InDoubt(Error::Commit(_)));
         assert!(doubt, "{ended:?}");
     }

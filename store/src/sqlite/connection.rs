@@ -28,7 +28,7 @@ use crate::{
     error::{DatabaseError, Error},
     released::Released,
     sqlite::{
-        codes::{failed, is_busy, is_corrupt, is_no_database},
+        codes::{failed, is_busy, is_corrupt, is_not_a_database},
         location::{Identity, Location, make_private},
         queue::{Turn, WriteQueue},
     },
@@ -93,7 +93,7 @@ impl Location {
         };
         let opened = opened
             .await
-            .map_err(|failure: sqlx::Error| self.unopened(failure));
+            .map_err(|failure: sqlx::Error| self.open_error(failure));
 
         match (self, opened?) {
             (Self::File(path), (_, mode)) if mode != "wal" => Err(Error::Open {
@@ -106,12 +106,12 @@ impl Location {
     }
 
     /// Returns the error for a database that could not be opened or checked.
-    pub(crate) fn unopened(&self, failure: sqlx::Error) -> Error {
+    pub(crate) fn open_error(&self, failure: sqlx::Error) -> Error {
         let Self::File(path) = self else {
             return failed(failure);
         };
 
-        if is_no_database(&failure) {
+        if is_not_a_database(&failure) {
             Error::NotADatabase { path: path.clone() }
         } else if is_corrupt(&failure) || is_busy(&failure) {
             failed(failure)

@@ -80,7 +80,7 @@ async fn open_for_plan(location: &Location) -> Result<SqliteConnection, Error> {
     };
     opened
         .await
-        .map_err(|failure: sqlx::Error| location.unopened(failure))
+        .map_err(|failure: sqlx::Error| location.open_error(failure))
 }
 
 impl Target for SqliteTarget {

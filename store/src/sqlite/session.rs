@@ -15,7 +15,7 @@ use crate::{
     live::Live,
     parameter::Parameter,
     sqlite::{
-        codes::{failed, refused, uncommitted},
+        codes::{commit_error, failed, refused},
         connection::{Writer, change, execute, rows},
         log::{self, RecordId},
         values::{arguments, decode, decode_live},
@@ -138,7 +138,7 @@ impl Session for SqliteSession {
     }
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>> {
-        async move { self.writer.commit().await.map_err(uncommitted) }.boxed()
+        async move { self.writer.commit().await.map_err(commit_error) }.boxed()
     }
 
     fn rollback(&mut self) -> BoxFuture<'_, ()> {

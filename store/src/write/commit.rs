@@ -165,7 +165,7 @@ impl Commit {
             return Err(Error::Closed);
         };
         let committed = session.commit().await;
-        self.turn.come().await;
+        self.turn.wait().await;
 
         // From here on a successful commit passes no await, so nothing can come between it and the
         // sink.

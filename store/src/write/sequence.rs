@@ -98,7 +98,7 @@ impl Sequence {
 impl Turn {
     /// Waits until every earlier turn on these rows has ended. Each ends by itself, because a
     /// commit has a deadline.
-    pub(crate) async fn come(&self) {
+    pub(crate) async fn wait(&self) {
         let mut earlier = self.own.before().clone();
         while let Some(link) = earlier.pop() {
             // A closed semaphore returns an error: the turn has ended.
@@ -158,15 +158,15 @@ mod tests {
         let third = sequence.turn(rows(&[3]));
         let apart = sequence.turn(rows(&[4]));
 
-        assert!(first.come().now_or_never().is_some());
-        assert!(apart.come().now_or_never().is_some());
-        assert!(second.come().now_or_never().is_none());
-        assert!(third.come().now_or_never().is_none());
+        assert!(first.wait().now_or_never().is_some());
+        assert!(apart.wait().now_or_never().is_some());
+        assert!(second.wait().now_or_never().is_none());
+        assert!(third.wait().now_or_never().is_none());
         drop(first);
-        assert!(second.come().now_or_never().is_some());
-        assert!(third.come().now_or_never().is_none());
+        assert!(second.wait().now_or_never().is_some());
+        assert!(third.wait().now_or_never().is_none());
         drop(second);
-        assert!(third.come().now_or_never().is_some());
+        assert!(third.wait().now_or_never().is_some());
         drop((third, apart));
         assert!(sequence.last.lock().unwrap().rows.is_empty());
     }
@@ -178,9 +178,9 @@ mod tests {
         let failed = sequence.turn(rows(&[1]));
         let last = sequence.turn(rows(&[1]));
         drop(failed);
-        assert!(last.come().now_or_never().is_none());
+        assert!(last.wait().now_or_never().is_none());
         drop(first);
-        assert!(last.come().now_or_never().is_some());
+        assert!(last.wait().now_or_never().is_some());
     }
 
     #[test]
@@ -189,12 +189,12 @@ mod tests {
         let first = sequence.turn(rows(&[1]));
         let all = sequence.turn(Reach::All);
         let later = sequence.turn(rows(&[2]));
-        assert!(all.come().now_or_never().is_none());
-        assert!(later.come().now_or_never().is_none());
+        assert!(all.wait().now_or_never().is_none());
+        assert!(later.wait().now_or_never().is_none());
         drop(first);
-        assert!(all.come().now_or_never().is_some());
+        assert!(all.wait().now_or_never().is_some());
         drop(all);
-        assert!(later.come().now_or_never().is_some());
+        assert!(later.wait().now_or_never().is_some());
         assert!(sequence.last.lock().unwrap().all.is_none());
     }
 }

@@ -84,7 +84,7 @@ impl StepStatements {
         async move {
             match &mut *target.lock_owned().await {
                 Some(target) => target.inspect().run(&sql).await,
-                None => Err(over()),
+                None => Err(ended()),
             }
         }
     }
@@ -103,7 +103,7 @@ impl StepStatements {
         async move {
             match &mut *target.lock_owned().await {
                 Some(target) => target.ask(&sql).await,
-                None => Err(over()),
+                None => Err(ended()),
             }
         }
     }
@@ -172,7 +172,7 @@ impl TargetSlot {
     }
 }
 
-fn over() -> Error {
+fn ended() -> Error {
     Error::TransactionEnded {
         how: "the step of the migration is over",
     }

@@ -3,7 +3,7 @@
 use sea_query::{Alias, Expr, ExprTrait as _, NullOrdering, Order, Query, SelectStatement};
 use tidings_core::Schema;
 
-use super::{Dialect, Sql, beyond as beyond_key, column, lasts, order_by_key, select_live};
+use super::{Dialect, Sql, beyond as beyond_key, column, is_live, order_by_key, select_live};
 use crate::page::{After, Condition, Direction, Ordered, Shape};
 
 /// Selects a page; parameters: those of the filter and the tags, the row to start after (if any),
@@ -51,7 +51,7 @@ pub(crate) fn count(dialect: &dyn Dialect, schema: &Schema, shape: &Shape) -> Sq
         .expr(Expr::cust("count(*)"))
         .from(Alias::new(schema.name()));
     if let Some(expiry) = schema.expiry() {
-        statement.and_where(lasts(dialect, schema, expiry));
+        statement.and_where(is_live(dialect, schema, expiry));
     }
     restrict(&mut statement, dialect, schema, shape);
     dialect.select(&statement).into()

@@ -161,7 +161,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         let remedy = format!("{table}: recreates the column {name} as {wanted}");
         let changes = vec![Change::RecreateColumn(index)];
         let finding = Finding::new(Severity::Blocking, difference, remedy, changes);
-        self.findings.push(finding.losing(loss));
+        self.findings.push(finding.with_loss(loss));
         self.fresh.insert(name.to_owned());
         Ok(())
     }
@@ -248,7 +248,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 let changes = vec![Change::DropColumn(name.clone())];
                 let remedy = format!("{table}: drops the column {name}");
                 let finding = Finding::new(severity, difference, remedy, changes);
-                self.findings.push(finding.losing(loss));
+                self.findings.push(finding.with_loss(loss));
             }
         }
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Describes the action of a reference, if it has one.
-fn acts(at: &str, existing: &Reference) -> Option<String> {
+fn action_of(at: &str, existing: &Reference) -> Option<String> {
     let action = existing.action.as_deref()?;
     Some(format!(
         "{at} has {action}, which would change rows without events"
@@ -89,10 +89,10 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         // None of them fits: drop the existing ones, and create one.
         let refers_elsewhere = format!("{at} does not refer to {} ({})", wanted.entity, wanted.key);
         let fits = existing.iter().find(leads);
-        let acts = existing.iter().find_map(|it| acts(&at, it));
-        let (severity, difference) = match (fits.is_some(), acts) {
-            (true, Some(acts)) => (Severity::Blocking, acts),
-            (false, Some(acts)) => (Severity::Blocking, format!("{refers_elsewhere}; {acts}")),
+        let action = existing.iter().find_map(|it| action_of(&at, it));
+        let (severity, difference) = match (fits.is_some(), action) {
+            (true, Some(action)) => (Severity::Blocking, action),
+            (false, Some(action)) => (Severity::Blocking, format!("{refers_elsewhere}; {action}")),
             (_, None) if existing.is_empty() && adds == ReferenceCreation::AtAnyTime => {
                 (Severity::Addition, refers_elsewhere)
             }
@@ -127,13 +127,13 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         };
 
         for other in existing.iter().filter(|it| !is_alike(it)) {
-            let acts = acts(at, other);
-            let severity = if acts.is_some() {
+            let action = action_of(at, other);
+            let severity = if action.is_some() {
                 Severity::Blocking
             } else {
                 Severity::Minor
             };
-            let difference = acts.unwrap_or_else(|| format!("{at} refers to another table"));
+            let difference = action.unwrap_or_else(|| format!("{at} refers to another table"));
             let remedy = match fitting {
                 Some(_) => format!(
                     "{table}: drops the second reference of the column {name}, to {} ({})",

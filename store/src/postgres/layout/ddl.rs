@@ -87,11 +87,11 @@ impl DdlDialect for Postgres {
         false
     }
 
-    fn misfit(&self, _: &Field, _: &Table) -> Option<String> {
+    fn type_violation(&self, _: &Field, _: &Table) -> Option<String> {
         None
     }
 
-    fn misfit_kept(&self, _: &str, _: &Table) -> Option<(String, &'static str)> {
+    fn kept_type_violation(&self, _: &str, _: &Table) -> Option<(String, &'static str)> {
         None
     }
 

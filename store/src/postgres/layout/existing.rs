@@ -169,7 +169,7 @@ async fn references(
          ORDER BY c.oid",
         literal(&identifier(table))
     );
-    let acts = |when: &str, action: String| {
+    let action_of = |when: &str, action: String| {
         let action = match action.as_str() {
             "c" => "CASCADE",
             "n" => "SET NULL",
@@ -185,7 +185,7 @@ async fn references(
             table: row.try_get(1)?,
             key: row.try_get(2)?,
             is_checked: row.try_get(6)?,
-            action: acts("DELETE", row.try_get(3)?).or(acts("UPDATE", row.try_get(4)?)),
+            action: action_of("DELETE", row.try_get(3)?).or(action_of("UPDATE", row.try_get(4)?)),
         };
         Ok((row.try_get(0)?, reference))
     };

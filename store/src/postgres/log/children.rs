@@ -30,12 +30,12 @@ impl PgLog {
         let mut parents = vec![(entity.to_owned(), ids)];
 
         while let Some((parent, ids)) = parents.pop() {
-            let children = self.over_link(async |link| Ok(going_with(link, &parent)));
+            let children = self.with_link(async |link| Ok(evicted_with(link, &parent)));
             for (child, field) in children.await? {
                 let mut next = Vec::new();
                 for ids in ids.chunks(CHUNK) {
                     let found =
-                        self.over_link(async |link| referring(link, child, &field, ids).await);
+                        self.with_link(async |link| referring(link, child, &field, ids).await);
                     for row in found.await? {
                         if seen.insert(child.primary_cache_key(&row)) {
                             keys.extend(child.cache_keys_of(&row));
@@ -56,7 +56,7 @@ impl PgLog {
 }
 
 /// Returns the entities and fields that refer to an entity and are evicted with it.
-fn going_with(link: &Link, parent: &str) -> Vec<(&'static Schema, String)> {
+fn evicted_with(link: &Link, parent: &str) -> Vec<(&'static Schema, String)> {
     let mut found = Vec::new();
     for schema in link.decoder.schemas() {
         for field in schema.fields() {

@@ -63,13 +63,13 @@ impl PgLog {
     }
 
     /// Sets the pooler between the log and the server.
-    pub(crate) fn through(mut self, pooler: Pooler) -> Self {
+    pub(crate) fn with_pooler(mut self, pooler: Pooler) -> Self {
         self.pooler = pooler;
         self
     }
 
     /// Runs a call over the checked connection. If the call fails, the connection is closed.
-    pub(super) async fn over_link<T>(
+    pub(super) async fn with_link<T>(
         &self,
         call: impl AsyncFnOnce(&mut Link) -> Result<T, PgLogError>,
     ) -> Result<T, LogError> {
@@ -99,11 +99,11 @@ impl PgLog {
         member: Option<&MemberId>,
     ) -> Result<Read, LogError> {
         let read = self
-            .over_link(async |link| self.read_page(link, from, limit, member).await)
+            .with_link(async |link| self.read_page(link, from, limit, member).await)
             .await?;
         let mut page = match read {
-            Beyond::Page(page) => page,
-            Beyond::Gap(reason) => return Ok(Read::Gap(Gap::of_all(reason))),
+            PageOrGap::Page(page) => page,
+            PageOrGap::Gap(reason) => return Ok(Read::Gap(Gap::of_all(reason))),
         };
 
         // Last, because a change is reported only once: a read that failed after this would lose
@@ -131,7 +131,7 @@ impl PgLog {
         from: &Cursor,
         limit: usize,
         member: Option<&MemberId>,
-    ) -> Result<Beyond, PgLogError> {
+    ) -> Result<PageOrGap, PgLogError> {
         let position = from.position();
         let started = self.settings.clock.now();
         let check = self
@@ -159,7 +159,7 @@ impl PgLog {
             }
         };
         if applied.xmin() < head.pruned_below {
-            return Ok(Beyond::Gap(GapReason::Trimmed));
+            return Ok(PageOrGap::Gap(GapReason::Trimmed));
         }
         let own = OwnRow::read(member, head.own.as_deref()).ok_or_else(own_row_is_malformed)?;
 
@@ -197,7 +197,7 @@ impl PgLog {
 
         // A run of pages ends at the snapshot with which it began: later records were not read yet.
         let caught_up = matches!(position, Position::Snapshot(_)) && !page.cut;
-        Ok(Beyond::Page(BeyondPage {
+        Ok(PageOrGap::Page(RecordPage {
             started,
             passed_over: page.records.len() - records.len(),
             records,
@@ -211,7 +211,7 @@ impl PgLog {
     async fn take_head(&self, member: Option<&MemberId>) -> Result<Head, LogError> {
         let started = self.settings.clock.now();
         let (cursor, states, own) = self
-            .over_link(async |link| {
+            .with_link(async |link| {
                 let node = member.map(|member| &*member.node);
                 let check = CaptureCheck::Due;
                 let page =
@@ -236,7 +236,7 @@ impl PgLog {
         let stored = stored_entry(&entry);
         let origin = entry.origin().unwrap_or_default();
         let answer = self
-            .over_link(async |link| {
+            .with_link(async |link| {
                 let row = sqlx::query(
                     "insert into tidings.log (kind, entity, new, origin) values ('i', '', $1, $2) returning xid",
                 )
@@ -257,7 +257,7 @@ impl PgLog {
 
     /// Reads the groups of several rows with one statement: of all rows, or of the first ones.
     async fn rows_of(&self, rows: &[RowOf]) -> Result<Vec<Option<Group>>, LogError> {
-        let read = self.over_link(async |link| {
+        let read = self.with_link(async |link| {
             let epoch = link.epoch;
             let known = rows.iter().enumerate().filter(|(_, row)| {
                 row.mark.epoch() == epoch && link.decoder.schema(&row.entity).is_some()
@@ -283,7 +283,7 @@ impl PgLog {
         match read.await? {
             Answer::Groups(groups) => Ok(groups),
             Answer::Cut(read) => {
-                self.over_link(async |link| {
+                self.with_link(async |link| {
                     link.load_layouts(&read.records).await?;
                     Ok(groups_of(link, read))
                 })
@@ -294,13 +294,13 @@ impl PgLog {
 }
 
 /// The records beyond a cursor, or a gap.
-enum Beyond {
-    Page(BeyondPage),
+enum PageOrGap {
+    Page(RecordPage),
     Gap(GapReason),
 }
 
 /// One page of records, before changes of capture are added.
-struct BeyondPage {
+struct RecordPage {
     /// When the read began.
     started: Tick,
     records: Vec<Record>,
@@ -396,7 +396,7 @@ impl Log for PgLog {
     }
 
     fn answers(&self) -> LogFuture<'_, Result<(), LogError>> {
-        Box::pin(self.over_link(async |link| {
+        Box::pin(self.with_link(async |link| {
             let sql = "select 1 from tidings.epoch";
             sqlx::query(sql).fetch_all(&mut link.connection).await?;
             Ok(())

@@ -65,7 +65,7 @@ impl PgMembers {
     }
 
     /// Runs a call over the connection, which is kept only if the call succeeds.
-    async fn over_link<T>(
+    async fn with_link<T>(
         &self,
         call: impl AsyncFnOnce(&mut PgConnection) -> Result<T, PgLogError>,
     ) -> Result<T, LogError> {
@@ -211,7 +211,7 @@ impl Members for PgMembers {
                 .map(|bound| i64::try_from(bound.as_millis()).unwrap_or(i64::MAX));
             let facts = join.facts.map(|facts| facts.to_text(join.start));
             let joined = self
-                .over_link(async |connection| {
+                .with_link(async |connection| {
                     let row = sqlx::query(sqlx::AssertSqlSafe(sql))
                         .bind(&*join.node)
                         .bind(join.start.0)
@@ -237,7 +237,7 @@ impl Members for PgMembers {
     }
 
     fn list(&self) -> LogFuture<'_, Result<Vec<MemberRow>, LogError>> {
-        Box::pin(self.over_link(async |connection| {
+        Box::pin(self.with_link(async |connection| {
             let sql = format!(
                 "select node, start, incarnation, bound_ms, reported, answered, marked, facts, \
                  {NOW} - reported_at as ago, report_took, clock_ahead from tidings.members order by node"
@@ -250,7 +250,7 @@ impl Members for PgMembers {
     }
 
     fn look<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<MemberSight, LogError>> {
-        Box::pin(self.over_link(async move |connection| {
+        Box::pin(self.with_link(async move |connection| {
             let sql = format!("select {}", own_row(&member.node));
             let row = sqlx::query(sqlx::AssertSqlSafe(sql))
                 .fetch_one(connection)
@@ -263,7 +263,7 @@ impl Members for PgMembers {
     }
 
     fn demand(&self) -> LogFuture<'_, Result<Vec<(MemberId, Demand)>, LogError>> {
-        Box::pin(self.over_link(async |connection| {
+        Box::pin(self.with_link(async |connection| {
             // In the order of the names, so that two concurrent demands cannot deadlock.
             let sql = format!(
                 "with asked as (select node from tidings.members order by node for update) \
@@ -286,7 +286,7 @@ impl Members for PgMembers {
         applied: &'a Cursor,
         answers: Demand,
     ) -> LogFuture<'a, Result<(), LogError>> {
-        Box::pin(self.over_link(async move |connection| {
+        Box::pin(self.with_link(async move |connection| {
             let sql = format!(
                 "{QUICK}, now as (select {NOW} as now) update tidings.members set reported = $3, answered = $4, \
                  reported_at = now, report_took = now - asked_at, clock_ahead = $5 - now from sync, now \
@@ -332,7 +332,7 @@ impl Members for PgMembers {
 impl PgMembers {
     /// Changes the row of one incarnation. Returns the number of changed rows.
     async fn change(&self, sql: String, member: &MemberId) -> Result<u64, LogError> {
-        self.over_link(async move |connection| {
+        self.with_link(async move |connection| {
             let done = sqlx::query(sqlx::AssertSqlSafe(sql))
                 .bind(&*member.node)
                 .bind(number(member.incarnation.0))

@@ -97,13 +97,13 @@ impl DdlDialect for Sqlite {
         }
     }
 
-    fn misfit(&self, field: &Field, table: &Table) -> Option<String> {
-        misfit(field.name(), column_type(field.kind()), table)
+    fn type_violation(&self, field: &Field, table: &Table) -> Option<String> {
+        type_violation(field.name(), column_type(field.kind()), table)
     }
 
-    fn misfit_kept(&self, name: &str, table: &Table) -> Option<(String, &'static str)> {
+    fn kept_type_violation(&self, name: &str, table: &Table) -> Option<(String, &'static str)> {
         let wanted = kept_type(&table.columns.get(name)?.declared);
-        Some((misfit(name, wanted, table)?, wanted))
+        Some((type_violation(name, wanted, table)?, wanted))
     }
 
     // Writers of the file wait for any migration, and readers for none.
@@ -153,7 +153,7 @@ impl DdlDialect for Sqlite {
 }
 
 /// Returns the condition of rows that hold a value in a column that its type would not accept.
-fn misfit(name: &str, wanted: &str, table: &Table) -> Option<String> {
+fn type_violation(name: &str, wanted: &str, table: &Table) -> Option<String> {
     let held = match wanted {
         _ if table.strict => return None,
         "ANY" => return None,

@@ -196,7 +196,7 @@ async fn references(
 }
 
 fn reference(row: &SqliteRow) -> Result<Reference, sqlx::Error> {
-    let acts = |when: &str, action: String| {
+    let action_of = |when: &str, action: String| {
         let harmless = matches!(action.as_str(), "NO ACTION" | "RESTRICT");
         (!harmless).then(|| format!("ON {when} {action}"))
     };
@@ -205,7 +205,7 @@ fn reference(row: &SqliteRow) -> Result<Reference, sqlx::Error> {
         table: row.try_get(2)?,
         key: row.try_get::<Option<_>, _>(6)?.unwrap_or_default(),
         is_checked: true,
-        action: acts("DELETE", row.try_get(4)?).or(acts("UPDATE", row.try_get(5)?)),
+        action: action_of("DELETE", row.try_get(4)?).or(action_of("UPDATE", row.try_get(5)?)),
     })
 }
 

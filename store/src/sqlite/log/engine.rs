@@ -91,7 +91,7 @@ impl SqliteLog {
     }
 
     /// Runs a call over the checked connection. If the call fails, the connection is closed.
-    pub(super) async fn over_link<T>(
+    pub(super) async fn with_link<T>(
         &self,
         call: impl AsyncFnOnce(&mut Link) -> Result<T, SqliteLogError>,
     ) -> Result<T, LogError> {
@@ -159,7 +159,7 @@ impl SqliteLog {
             }
         };
         let found = self
-            .over_link(async |link| {
+            .with_link(async |link| {
                 let version = data_version(&mut link.connection).await?;
                 match self.unchanged(link, version, from, member)? {
                     Some(batch) => Ok(Found::Batch(batch)),
@@ -322,7 +322,7 @@ impl SqliteLog {
         let started = self.settings.clock.now();
         let (cursor, states, own) = loop {
             match self
-                .over_link(async |link| self.read_head(link, member).await)
+                .with_link(async |link| self.read_head(link, member).await)
                 .await?
             {
                 HeadRead::At(cursor, states, own) => break (cursor, states, own),
@@ -363,7 +363,7 @@ impl SqliteLog {
     }
 
     async fn append_entry(&self, entry: Appended) -> Result<Mark, LogError> {
-        let epoch = self.over_link(async |link| Ok(link.epoch)).await?;
+        let epoch = self.with_link(async |link| Ok(link.epoch)).await?;
         let body = serde_json::Value::from(stored_entry(&entry)).to_string();
         let origin = entry.origin().map(str::to_owned);
         let written = self
@@ -431,7 +431,7 @@ impl Log for SqliteLog {
     }
 
     fn answers(&self) -> LogFuture<'_, Result<(), LogError>> {
-        Box::pin(self.over_link(async |link| {
+        Box::pin(self.with_link(async |link| {
             let sql = "SELECT id FROM tidings_log LIMIT 1";
             sqlx::query(sql)
                 .fetch_optional(&mut link.connection)

@@ -83,7 +83,7 @@ impl SqliteLog {
     /// be written, because another program holds the file or the disk is full, it is left out:
     /// readers can do without it.
     pub(super) async fn follow_commits(&self) -> Result<(), LogError> {
-        self.over_link(async |link| {
+        self.with_link(async |link| {
             begin(&mut link.connection).await?;
             let head = read::head(&mut link.connection, None).await?;
             self.scan_commits(link, head.newest).await?;
@@ -110,7 +110,7 @@ impl SqliteLog {
         entity: &str,
         key: &PrimaryKey,
     ) -> Result<Option<Group>, LogError> {
-        self.over_link(async |link| {
+        self.with_link(async |link| {
             let known = link.decoder.schema(entity);
             let (Some(schema), true) = (known, link.epoch == mark.epoch()) else {
                 return Ok(None);

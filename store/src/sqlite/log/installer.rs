@@ -75,7 +75,7 @@ impl Installer {
         match opened.await {
             Ok(connection) => Ok(Self { connection, path }),
             Err(failure) if is_busy(&failure) => Err(SqliteLogError::Busy(failure)),
-            Err(failure) => Err(refused(Location::File(path).unopened(failure))),
+            Err(failure) => Err(refused(Location::File(path).open_error(failure))),
         }
     }
 

@@ -165,14 +165,15 @@ impl Plan<'_> {
     fn updated(&self) -> (String, String) {
         let size = format!("{} + {}", self.size("OLD"), self.size("NEW"));
         let record = self.record("u", "NEW", &size, &["old", "new"]);
-        let (still, replaced, again) = (self.is_no_note(), self.replaced(), self.written_again());
+        let (still, replaced, again) =
+            (self.withdraw_notes(), self.replaced(), self.written_again());
         let fires = format!("AFTER UPDATE ON {}", self.table());
         (fires, format!("{record}{still}{replaced}{again}"))
     }
 
     fn deleted(&self) -> (String, String) {
         let record = self.record("d", "OLD", &self.size("OLD"), &["old"]);
-        let (table, still) = (self.table(), self.is_no_note());
+        let (table, still) = (self.table(), self.withdraw_notes());
         let (same, key) = (self.key.same("t", "OLD"), self.key.of_row("OLD"));
         let entity = literal(self.entity);
 
@@ -210,7 +211,7 @@ impl Plan<'_> {
     }
 
     /// Returns the statement that withdraws the notes of a row that was written itself.
-    fn is_no_note(&self) -> String {
+    fn withdraw_notes(&self) -> String {
         let (noted, key) = (self.noted(), self.key.of_row("OLD"));
         format!("UPDATE tidings_log SET kind = 'o' WHERE {noted} AND key IS {key};\n")
     }
