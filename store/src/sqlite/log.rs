@@ -42,10 +42,11 @@ mod wal;
 
 mod commits;
 
-mod commit_name;
 mod epoch;
 mod record;
 mod settings;
+
+mod commit_name;
 
 mod read;
 
