@@ -377,6 +377,7 @@ impl Zone {
         entry.filter(|entry| entry.key.as_bytes() == key.as_bytes())
     }
 
+    /// Puts an entry in, within the bound of entries. The bound of bytes is the table's to keep.
     #[inline]
     fn put(&mut self, key: &CacheKey, new: Content, slots: &Slots, gone: &mut Removed) {
         let weight = u64::from(new.weight);
@@ -408,8 +409,6 @@ impl Zone {
                 .insert_unique(hash, entry, |entry| entry.key.hash_value());
             self.bytes += weight;
         }
-
-        while self.bytes > self.room && self.evict(slots, gone) {}
     }
 
     fn remove(&mut self, key: &CacheKey, gone: &mut Removed) {
@@ -436,7 +435,8 @@ impl Zone {
         let buckets = self.entries.num_buckets();
         for _ in 0..2 * buckets {
             let index = self.hand;
-            self.hand = if index + 1 < buckets { index + 1 } else { 0 };
+            let next = index + 1;
+            self.hand = if next < buckets { next } else { 0 };
             let Some(entry) = self.entries.get_bucket_mut(index) else {
                 continue;
             };

@@ -170,6 +170,27 @@ async fn a_value_takes_the_place_of_an_absence_and_the_other_way_round() {
     assert_eq!(cache.thread_stats()[0].l1_entries, 1);
 }
 
+#[test]
+fn the_bytes_of_an_l1_are_those_of_its_entries_whatever_was_there_before() {
+    let values = [Some(vec![0_u8; 100]), Some(Vec::new()), None];
+    let put = |cache: &Cache, value: &Option<Vec<u8>>| {
+        cache
+            .set(k(), value.clone(), GetOptions::default())
+            .unwrap();
+        drop(cache.cached::<Vec<u8>>(k()).unwrap());
+        cache.stats().l1_bytes
+    };
+    let alone = values
+        .each_ref()
+        .map(|value| put(&Cache::builder().build().unwrap(), value));
+    assert!(alone[0] > alone[1] && alone.iter().all(|bytes| *bytes > 0));
+
+    let cache = Cache::builder().build().unwrap();
+    for (now, bytes) in [0, 1, 0, 2, 1, 2, 0].map(|index| (&values[index], alone[index])) {
+        assert_eq!(put(&cache, now), bytes);
+    }
+}
+
 /// C12
 #[test]
 fn a_named_cache_refuses_what_the_builder_refuses() {
