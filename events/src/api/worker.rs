@@ -257,7 +257,7 @@ impl LocalWorkerEvents {
             }
         }
 
-        self.inner.work_ended();
+        self.inner.turn_ended();
         handled
     }
 }

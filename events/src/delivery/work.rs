@@ -6,9 +6,12 @@ use tokio::sync::Notify;
 
 use crate::{
     isolate,
-    sync::{AtomicBool, AtomicU64, Ordering},
+    sync::{AtomicBool, AtomicU64, Ordering, fence},
 };
 
+/// A shutdown sets `closed` and then looks for work; what ends some work notes that first and then
+/// looks at `closed`. One of the two must see the other, or the shutdown waits until its deadline:
+/// so both sides are sequentially consistent, or under one lock.
 #[derive(Default)]
 pub(crate) struct Work {
     /// Nothing new is accepted.
@@ -24,25 +27,25 @@ pub(crate) struct Work {
 
 impl Work {
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.closed.store(true, Ordering::SeqCst);
     }
 
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.closed.load(Ordering::SeqCst) // as cheap as an acquiring load
     }
 
     pub(crate) fn begin_task(&self) {
-        self.tasks.fetch_add(1, Ordering::AcqRel);
+        self.tasks.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn end_task(&self) {
-        self.tasks.fetch_sub(1, Ordering::AcqRel);
+        self.tasks.fetch_sub(1, Ordering::SeqCst);
         self.ended();
     }
 
     pub(crate) fn has_tasks(&self) -> bool {
-        self.tasks.load(Ordering::Acquire) > 0
+        self.tasks.load(Ordering::SeqCst) > 0
     }
 
     pub(crate) fn count_lost(&self) {
@@ -60,12 +63,19 @@ impl Work {
         }
     }
 
+    /// Does the same after work whose end is noted by a plain store, outside of any lock.
+    pub(crate) fn ended_unlocked(&self) {
+        fence(Ordering::SeqCst);
+        self.ended();
+    }
+
     /// Waits until `done` holds; it is asked again whenever work has ended.
     pub(crate) async fn until(&self, done: impl Fn() -> bool) {
         loop {
             let mut changed = pin!(self.idle.notified());
             // Listens before it checks, so that no end falls in between.
             changed.as_mut().enable();
+            fence(Ordering::SeqCst);
             if done() {
                 return;
             }

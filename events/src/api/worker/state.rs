@@ -118,9 +118,15 @@ impl LocalState {
         self.mailbox.has_mail()
     }
 
-    /// Reports to a shutdown that this worker may have become idle.
+    /// Reports to a shutdown that this worker may have become idle. If the shutdown begins just
+    /// now, the worker's task finds its mailbox closed and reports again.
     pub(crate) fn work_ended(&self) {
         self.hub.work().ended();
+    }
+
+    /// Reports the same for a thread that may not call again.
+    pub(crate) fn turn_ended(&self) {
+        self.hub.work().ended_unlocked();
     }
 
     pub(crate) fn on_gap(&self, handler: GapHandler) {
