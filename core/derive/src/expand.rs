@@ -1,4 +1,4 @@
-//! Writing the implementation. Everything is named through the doc-hidden module `derive` of the
+//! Writes the implementation. Everything is named through the doc-hidden module `derive` of the
 //! core, which the facade re-exports, and through `::core` and `::std`, so that nothing in the
 //! user's scope matters.
 
@@ -52,8 +52,8 @@ pub(crate) fn expand(entity: &Entity) -> TokenStream {
     }
 }
 
-/// Returns the type of the primary key, and the expression for that of a row: those of its field,
-/// or a tuple.
+/// Returns the type of the primary key, and the expression that reads it from `self`: the field's
+/// own, or a tuple if there are several fields.
 fn id(entity: &Entity) -> (TokenStream, TokenStream) {
     let fields = entity
         .primary_key
@@ -82,7 +82,7 @@ fn schema(entity: &Entity, krate: &TokenStream) -> TokenStream {
         quote! {
             .check(#name, |row| match <Self as #krate::Entity>::from_row(::core::clone::Clone::clone(row)) {
                 ::core::result::Result::Ok(entity) => #path(&entity),
-                // A row that does not fit the struct has been refused before.
+                // A row that does not fit the struct is refused before it is checked.
                 ::core::result::Result::Err(_) => ::core::result::Result::Ok(()),
             })
         }

@@ -2,14 +2,14 @@
 //! rows and back.
 //!
 //! The macro reads the attributes into a model, checks them against each other, and writes the
-//! implementation. It reports all faults of a struct at once, each at the wrong tokens, and each
-//! message says what would be right. Some faults do not show in the tokens, for example an alias
-//! for a composite type, or a reference to an entity that is not declared. `check_all` finds those
-//! when a node starts.
+//! implementation. It reports all faults of a struct at once, each at its tokens, and each message
+//! says what would be right. Some faults do not show in the tokens, for example an alias for a
+//! composite type, or a reference to an entity that is not declared. `check_all` finds those when a
+//! node starts.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
-// What is wrong, and near names. Must not know any attribute.
+// Collects faults, and suggests similar names. Must not know any attribute.
 mod faults;
 
 // The rules of names.
@@ -21,7 +21,7 @@ mod attributes;
 // Serde attributes that would change a name.
 mod serde_names;
 
-// Where the names of Tidings are.
+// Where the generated code finds Tidings' names.
 mod crate_path;
 
 // What a field's type looks like.
@@ -39,10 +39,10 @@ mod check;
 // The struct, read and checked. Must not know the output.
 mod model;
 
-// The implementation that is written.
+// Writes the implementation of an entity.
 mod expand;
 
-// Types of fields.
+// The other macro, for types of fields.
 mod value;
 
 use proc_macro::TokenStream;
@@ -130,7 +130,7 @@ use crate::faults::Faults;
 ///
 /// # Errors
 ///
-/// Anything else is a compile error at the faulty attribute or field.
+/// Any other attribute, value or combination is a compile error at that attribute or field.
 #[proc_macro_derive(Entity, attributes(entity))]
 pub fn derive_entity(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

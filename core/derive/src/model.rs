@@ -1,4 +1,4 @@
-//! The struct, read and checked.
+//! [`Entity`]: the struct, read and checked.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -13,7 +13,7 @@ pub(crate) struct Entity {
     pub(crate) ident: syn::Ident,
     pub(crate) krate: TokenStream,
     pub(crate) name: LitStr,
-    /// Which fields are the primary key together; one at least.
+    /// The indices of the fields that form the primary key; at least one.
     pub(crate) primary_key: Vec<usize>,
     pub(crate) on_struct: OnStruct,
     pub(crate) fields: Vec<Field>,
@@ -22,8 +22,8 @@ pub(crate) struct Entity {
 impl Entity {
     /// Reads a struct and notes its faults.
     ///
-    /// Returns what could be read even where there are faults: with an implementation, the compiler
-    /// does not complain as well, at every use of the struct, that it is no entity.
+    /// Returns what could be read even if there are faults. Without an implementation, the compiler
+    /// would also report every use of the struct as an entity.
     pub(crate) fn read(input: &DeriveInput, faults: &mut Faults) -> Option<Self> {
         let generic = !input.generics.params.is_empty() || input.generics.where_clause.is_some();
         if generic {
@@ -73,7 +73,7 @@ impl Entity {
     }
 }
 
-/// Returns the fields of a struct with named ones.
+/// Returns the fields of a struct that names them; anything else is a fault.
 fn fields(input: &DeriveInput, faults: &mut Faults) -> Option<Vec<Field>> {
     let wrong = match &input.data {
         Data::Struct(data) => match &data.fields {

@@ -1,4 +1,4 @@
-//! What a field's type looks like. Aliases cannot be seen through: they are [`Shape::Unknown`].
+//! What a field's type looks like. A macro cannot resolve aliases: they are [`Shape::Unknown`].
 
 use syn::{GenericArgument, PathArguments, Type};
 
@@ -18,7 +18,7 @@ pub(crate) enum Shape {
     Unknown,
 }
 
-/// A type, less its `Option`.
+/// A type without its `Option`.
 pub(crate) struct FieldType {
     /// Whether it is an `Option`.
     pub(crate) optional: bool,

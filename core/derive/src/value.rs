@@ -1,7 +1,7 @@
-//! `#[derive(FieldValue)]`: an enum without fields as a text, a newtype as what is in it.
+//! `#[derive(FieldValue)]`: an enum without fields becomes a text, a newtype its inner value.
 //!
-//! The form is that of serde: a variant's text is the one that serde writes, by `rename` and
-//! `rename_all`.
+//! The form is that of serde: a variant's text is the one that serde writes, with `rename` and
+//! `rename_all` applied.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -12,7 +12,7 @@ use syn::{
 
 use crate::{crate_path, faults::Faults};
 
-/// Writes the implementation, as far as the type can have one.
+/// Returns the implementation, if the type can have one, and notes the type's faults.
 pub(crate) fn derive(input: &DeriveInput, faults: &mut Faults) -> Option<TokenStream> {
     if !input.generics.params.is_empty() {
         faults.add(&input.generics, "a field's type has no type parameters");
@@ -171,7 +171,7 @@ fn serde(
 ) -> Option<(String, Meta)> {
     let mut found = None;
     for attribute in attributes.iter().filter(|a| a.path().is_ident("serde")) {
-        // One that cannot be read is serde's to complain about.
+        // Serde itself reports an attribute that cannot be read.
         let items = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
         for item in items.into_iter().flatten() {
             let word = item.path().get_ident().map(ToString::to_string);
