@@ -6,7 +6,7 @@
 // What a field can hold.
 mod kind;
 
-// Decimal numbers as floats, where nothing of them is lost.
+// Decimal numbers as floats, if no digit is lost.
 pub(crate) mod number;
 
 // Bytes as text.
@@ -63,12 +63,11 @@ pub enum Value {
     Text(String),
     /// A UUID.
     Uuid(Uuid),
-    /// Bytes; as text and in JSON in base64.
+    /// Bytes; base64 as text and in JSON.
     Bytes(Vec<u8>),
     /// A set of texts in order.
     Set(BTreeSet<String>),
-    /// Anything that JSON can say, but for `null`: that is [`Value::Null`]. Lists and maps are this
-    /// too.
+    /// Any JSON except `null`, which is [`Value::Null`]. Lists and maps are stored as this, too.
     Json(RawJson),
 }
 
@@ -104,8 +103,8 @@ impl Value {
         }
     }
 
-    /// Returns the value as JSON. A number that is not finite, which JSON cannot say, becomes
-    /// `null`; [`Field::check`](crate::Field::check) keeps these out of rows.
+    /// Returns the value as JSON. JSON has no form for a number that is not finite: it becomes
+    /// `null`. [`Field::check`](crate::Field::check) keeps such numbers out of rows.
     #[must_use]
     pub fn to_json(&self) -> RawJson {
         match self {
@@ -162,8 +161,8 @@ impl Value {
         value.ok_or_else(|| kind.expectation().to_owned())
     }
 
-    /// Reads a value of a kind from text, as a path, a query or a form holds it: a set with commas
-    /// between its members, bytes in base64, lists, maps and JSON as JSON.
+    /// Reads a value of a kind from text in a path, a query or a form. The members of a set are
+    /// separated by commas; bytes are base64; lists, maps and JSON are JSON.
     ///
     /// [`Field::from_text`](crate::Field::from_text) also checks what a field demands beyond its
     /// kind.
@@ -199,7 +198,7 @@ impl Value {
     }
 
     /// Returns the text that [`from_text`](Self::from_text) reads as this value: the canonical one,
-    /// where several read alike. An absent value has none: the text is empty.
+    /// if there are several. The text of an absent value is empty.
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
@@ -212,9 +211,9 @@ impl Value {
         }
     }
 
-    /// Reads a value of a kind from text that names a row: in a path, a page token, the parts of a
-    /// cache key. Only the canonical spelling counts: of two texts that read alike, the other may
-    /// be the name of another row.
+    /// Reads a value of a kind from text that names a row: in a path, a page token or the parts of
+    /// a cache key. Only the canonical spelling counts: another one, such as `007`, may be the name
+    /// of another row.
     ///
     /// # Errors
     ///
@@ -242,13 +241,13 @@ impl Value {
     }
 }
 
-/// Returns whether it is an array of texts.
+/// Returns whether the JSON is an array of texts.
 fn is_list(json: &RawJson) -> bool {
     let members = json.as_array();
     members.is_some_and(|members| members.iter().all(RawJson::is_string))
 }
 
-/// Returns the number, if a float keeps it exactly.
+/// Returns the number as a float. A whole number that a float cannot hold exactly is an error.
 fn exact(number: &serde_json::Number) -> Result<f64, String> {
     let whole = number
         .as_i64()

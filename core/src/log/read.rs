@@ -20,8 +20,8 @@ pub enum Read {
 pub struct Batch {
     /// The records, in the log's order.
     pub records: Vec<Record>,
-    /// How many more records the engine has read and left out, because they belong to entities that
-    /// the reader does not declare, or are the engine's own.
+    /// How many more records the engine has read and left out, because they are its own or belong
+    /// to entities that the reader does not declare.
     pub passed_over: usize,
     /// The records that were read, in the log's order, including those that were left out: all that
     /// lies between the cursors of the question and the answer. Empty for a log whose records have
@@ -38,8 +38,10 @@ pub struct Batch {
 
 impl Batch {
     /// Returns whether this batch proves its reader fresh, as of the moment before the question was
-    /// sent, once all that it and earlier ones returned is applied: nothing was left out, changes
-    /// are recorded, and the reader still counts as a member (if it asked as one).
+    /// sent and once the records of this batch and all earlier ones are applied.
+    ///
+    /// It does if no record was left to read, changes are recorded, and the reader still counts as
+    /// a member (if it asked as one).
     #[must_use]
     pub fn proves(&self) -> bool {
         let complete = match self.extent {
@@ -55,11 +57,11 @@ impl Batch {
 pub struct Step {
     /// Its number.
     pub number: u64,
-    /// Its id, which no other record that ever had the number has.
+    /// Its id. It differs from the ids of all other records that ever had the number.
     pub id: Uuid,
 }
 
-/// Whether a batch has all that there was.
+/// Whether a batch ends at the end of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Extent {
     /// Nothing was left when the question was answered.
@@ -71,7 +73,7 @@ pub enum Extent {
 /// A cursor at the head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
-    /// What is committed from now on lies beyond it.
+    /// Everything that is committed from now on lies beyond it.
     pub cursor: Cursor,
     /// What the same statement saw.
     pub sight: Sight,
@@ -84,7 +86,7 @@ pub struct Sight {
     pub capture: Capture,
     /// The row of the member that asked.
     pub member: MemberSight,
-    /// The last report that others asked this member for, if any.
+    /// The latest report that others have demanded of this member, if any.
     pub demand: Option<Demand>,
 }
 

@@ -2,10 +2,10 @@
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
-// Rules of one value: how long, of which form, one of which.
+// The rules for one value: its length, its pattern, the allowed values.
 mod rules;
 
-// Values against their field: reading them and checking them.
+// Reads values of a field, and checks them.
 mod check;
 
 use std::ops::{Bound, RangeBounds, RangeInclusive};
@@ -56,7 +56,7 @@ pub struct Field {
     fits: Option<Fits>,
 }
 
-// Of numbers, only "not a number" differs from itself, and no default is that.
+// Only NaN differs from itself. `check_all` refuses it as a default, and no row can hold it.
 impl Eq for Field {}
 
 /// How an absent value is generated.
@@ -161,9 +161,11 @@ impl Field {
         self
     }
 
-    /// Makes it a text of one line, such as a key, or a name that becomes a header: at most this
-    /// many bytes, no control character, no blank at either end. Text that is unique or part of a
-    /// key is always one line, of at most [`KEY_LENGTH`](Self::KEY_LENGTH) bytes by default.
+    /// Makes it a text of one line, such as a key or a name that becomes a header: at most this
+    /// many bytes, no control characters, and no blanks at either end.
+    ///
+    /// Text that is unique or part of a key is always one line, of at most
+    /// [`KEY_LENGTH`](Self::KEY_LENGTH) bytes by default.
     pub fn one_line(mut self, max_length: usize) -> Self {
         self.max_length = Some(max_length);
         self
@@ -175,8 +177,8 @@ impl Field {
         self
     }
 
-    /// Sets the value of new rows that do not set the field. It is also the default of the column.
-    /// So the column can be added to an existing table, and other programs can omit it.
+    /// Sets the value of new rows that do not set the field. It is also the default of the column,
+    /// so the column can be added to an existing table, and other programs can omit it.
     pub fn default(mut self, value: impl Into<Value>) -> Self {
         self.default = Some(match (self.kind, value.into()) {
             // A literal without a fraction is a number too.

@@ -1,10 +1,10 @@
-//! [`RowCheck`]: a function of the application that looks at a whole row.
+//! [`RowCheck`]: a function of the application that checks a whole row.
 
 use std::fmt;
 
 use crate::row::{Row, Violations};
 
-/// A function that looks at each whole row before it is stored. Two are equal when their names are.
+/// A function that checks each whole row before it is stored. Two are equal if their names are.
 #[derive(Clone)]
 pub struct RowCheck {
     name: String,

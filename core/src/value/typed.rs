@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{FieldKind, Value, number};
 use crate::timestamp::{Timestamp, TimestampMicros};
 
-/// Returns why a value of the right kind is not a value of the type.
+/// A function that says why a value of the right kind is not a value of the type.
 pub type Fit = fn(&Value) -> Result<(), String>;
 
 /// A Rust type that a field can have.
@@ -47,11 +47,11 @@ pub trait FieldValue: Sized {
     const KIND: FieldKind;
     /// Whether one of its values means "absent".
     const OPTIONAL: bool = false;
-    /// The whole numbers that it can hold, where these are fewer than an `i64` can.
+    /// The range of its whole numbers, if it is smaller than that of an `i64`.
     const RANGE: Option<RangeInclusive<i64>> = None;
-    /// The texts that are allowed, where these are a few; empty if any text is.
+    /// The allowed texts; empty if any text is allowed.
     const VALUES: &'static [&'static str] = &[];
-    /// Returns why a value of the kind is not one of the type; `None` if all of them are.
+    /// Checks whether a value of the kind is one of the type; `None` if every value is.
     const FITS: Option<Fit> = None;
 
     /// Returns the entity and the primary key that its values refer to; `None` unless it is a
@@ -65,8 +65,8 @@ pub trait FieldValue: Sized {
     #[must_use]
     fn to_value(&self) -> Value;
 
-    /// Takes a value back; `None` if it is of another kind, absent where it must not be, or out of
-    /// range.
+    /// Converts a value back. Returns `None` if it is of another kind, absent where it must not be,
+    /// or out of range.
     #[must_use]
     fn from_value(value: Value) -> Option<Self>;
 }
