@@ -76,7 +76,7 @@ impl<T: Event> ChannelCore<T> {
 
     fn outlets_changed(&self) {
         self.invalidate();
-        // A shutdown that closed the queues just before has not seen this one.
+        // A shutdown that closed the queues just before this has not seen the new one.
         if self.hub.is_closed() {
             self.close_queues();
         }
@@ -88,8 +88,8 @@ impl<T: Event> ChannelCore<T> {
             Arc::new(Log::new(Hub::next_serial(), info, spec.operation))
         };
 
-        // One lock from finding the log to listing it: a last reader that leaves takes it off the
-        // list either before, or finds this reader in it.
+        // One lock from finding the log to listing it. A last reader that leaves takes the log off
+        // the list before this, or finds the new reader in it and leaves it listed.
         let mut outlets = self.outlets.lock();
         let log = match spec.operation {
             None => Arc::clone(self.log.get_or_init(make)),
@@ -113,6 +113,8 @@ impl<T: Event> OutletOwner for ChannelCore<T> {
     }
 
     fn remove_idle_log(&self, serial: u64) {
+        // One lock from the check to the removal: a reader that joined in between would never
+        // receive an event.
         let removed = {
             let mut outlets = self.outlets.lock();
             let whole = self.log.get().filter(|log| log.serial() == serial);
@@ -135,7 +137,7 @@ mod tests {
     use super::*;
     use crate::tests::{Consumer, Note, consumer};
 
-    /// A reader may come between the last one's leaving and this.
+    /// Another reader may join after the last one has left, and before the log is removed.
     #[test]
     fn a_log_is_not_taken_from_a_reader_that_has_just_come() {
         let bus = crate::tests::bus(0);

@@ -1,4 +1,4 @@
-//! [`Work`]: what is under way on a bus, so that a shutdown knows when all has ended.
+//! [`Work`]: counts the work in progress on a bus, so that a shutdown knows when all has ended.
 
 use std::pin::pin;
 
@@ -14,7 +14,7 @@ use crate::{
 /// so both sides are sequentially consistent, or under one lock.
 #[derive(Default)]
 pub(crate) struct Work {
-    /// Nothing new is accepted.
+    /// Whether new events are refused.
     closed: AtomicBool,
     /// Events that async handlers have accepted and not finished.
     tasks: AtomicU64,
@@ -56,7 +56,7 @@ impl Work {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Reports that some work has ended: a shutdown checks whether it was the last.
+    /// Reports that some work has ended. A shutdown then checks whether it was the last.
     pub(crate) fn ended(&self) {
         if self.is_closed() {
             isolate::notify(&self.idle);
@@ -69,11 +69,11 @@ impl Work {
         self.ended();
     }
 
-    /// Waits until `done` holds; it is asked again whenever work has ended.
+    /// Waits until `done` returns true. It is called again whenever work has ended.
     pub(crate) async fn until(&self, done: impl Fn() -> bool) {
         loop {
             let mut changed = pin!(self.idle.notified());
-            // Listens before it checks, so that no end falls in between.
+            // Listens before it checks, so that it misses no end in between.
             changed.as_mut().enable();
             fence(Ordering::SeqCst);
             if done() {

@@ -21,7 +21,7 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// Makes the report of `missed` events of any channel.
+    /// Makes the report of `missed` events on a feed of all events.
     pub(crate) fn anywhere(missed: u64) -> Self {
         Self {
             source: ANY.into(),

@@ -1,20 +1,19 @@
-//! The places as a worker that a thread has taken. Each is given up when the thread ends.
+//! The places as a worker that a thread has taken. The thread gives them up when it ends.
 //!
-//! Handlers may hold clones of their worker's handle, a reference cycle that nothing else would
-//! break. So the end of the thread gives its places up too, and not only the drop of the last
-//! handle.
+//! A place is also given up when the last handle of its worker is dropped. That is not enough:
+//! handlers may hold clones of their worker's handle, a reference cycle that nothing else breaks.
 
 use std::{cell::RefCell, rc::Weak};
 
 use crate::sync;
 
-/// A worker as far as its thread must know it.
+/// What a thread must know of a worker.
 pub(crate) trait Leave {
     /// Gives the place up; later calls do nothing.
     fn leave(&self);
 }
 
-/// Names one bus among those of the process.
+/// Identifies one bus of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BusId(pub(crate) u64);
 
@@ -36,7 +35,7 @@ sync::thread_local! {
     static PLACES: RefCell<Vec<Place>> = no_places();
 }
 
-/// Makes an empty list. Not a `const` initializer: the model checker's macro takes none.
+/// Returns an empty list. Not a `const` initializer, because the model checker's macro takes none.
 fn no_places() -> RefCell<Vec<Place>> {
     RefCell::default()
 }
@@ -50,7 +49,7 @@ pub(crate) fn take(bus: BusId, worker: usize, taken: Weak<dyn Leave>) {
     });
 }
 
-/// Returns the worker of this bus that the thread is.
+/// Returns the index of the worker of this bus that runs on this thread, if one does.
 pub(crate) fn current(bus: BusId) -> Option<usize> {
     let find = |places: &RefCell<Vec<Place>>| {
         let places = places.borrow();
@@ -60,6 +59,6 @@ pub(crate) fn current(bus: BusId) -> Option<usize> {
         place.map(|place| place.worker)
     };
 
-    // While the thread is torn down it is no worker any more.
+    // A thread that is being torn down is no longer a worker.
     PLACES.try_with(find).ok().flatten()
 }

@@ -23,7 +23,7 @@ pub enum Overflow {
     Wait,
 }
 
-/// Which event a full queue gives up when it gets one more.
+/// The event that a full queue drops when it gets one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Victim {
     Oldest,
@@ -56,8 +56,8 @@ impl Overflow {
         }
     }
 
-    /// Returns which event goes when one comes that has no slot. Strict queues get such events on
-    /// CRUD channels only.
+    /// Returns which event a full queue drops when it gets one without a reserved slot. A strict
+    /// queue gets such events on CRUD channels only.
     pub(crate) const fn victim(self) -> Victim {
         match self {
             Self::DropOldest => Victim::Oldest,
@@ -85,7 +85,8 @@ impl SubscribeOptions {
         }
     }
 
-    /// Sets how many events the queue holds.
+    /// Sets how many events the queue holds, from 1 to 16,777,216. Subscribing with any other
+    /// capacity fails.
     pub fn capacity(mut self, events: usize) -> Self {
         self.capacity = events;
         self
