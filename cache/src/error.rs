@@ -12,8 +12,8 @@ use crate::sync::Arc;
 
 /// Why a `get` failed. Cheap to clone: all callers that waited for one load get the same error.
 ///
-/// It takes two words, so that a hit, which returns it or a pointer, moves no more than that; hence
-/// the `Arc`s.
+/// The `Arc`s keep it to two words, so that the result of a hit, a pointer or this error, takes no
+/// more than that.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum GetError {
@@ -25,8 +25,8 @@ pub enum GetError {
     Load(LoadError),
     /// The load panicked. Nothing was cached.
     Panicked(Arc<Panicked>),
-    /// The load did not end within this caller's deadline. The load goes on, and later callers get
-    /// its value if it is still valid then.
+    /// The load did not end within this caller's deadline. It goes on, and later callers get its
+    /// value if it is still valid then.
     Deadline(Arc<Late>),
     /// The load was dropped before it ended: its runtime has stopped.
     Stopped(Arc<Unloaded>),
@@ -196,7 +196,7 @@ pub struct Unproven {
     pub bound: Duration,
 }
 
-/// A load that did not run to its end, or not at all.
+/// A load that did not run, or did not run to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unloaded {

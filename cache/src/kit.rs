@@ -1,8 +1,8 @@
 //! The test kit: a clock driven by hand, loads that wait at a gate, and several nodes in one
 //! process.
 //!
-//! Bugs in caches are bugs of order: a load that was running, a message that came late. So a test
-//! does not need a sleep; it needs control over the order of events. This module has the three
+//! Bugs in caches are bugs of order: a load that was still running, a message that came late. So a
+//! test does not need a sleep; it needs control over the order of events. This module has the three
 //! tools of the crate's own tests.
 //!
 //! # A clock driven by hand

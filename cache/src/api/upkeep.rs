@@ -13,7 +13,7 @@ impl Cache {
     ///
     /// The L1 lives until the guard is dropped or the thread ends. If a thread is attached again,
     /// the first label stays, and the L1 lives until the last guard is dropped. Other threads get
-    /// an L1 at their first use of the cache, until they end
+    /// an L1 at their first use of the cache, and keep it until they end
     /// ([`CacheBuilder::attach`](crate::CacheBuilder::attach)).
     ///
     /// # Examples
@@ -35,7 +35,7 @@ impl Cache {
 
     /// Drops invalid entries from the calling thread's L1, for all named caches of the node. A
     /// worker calls this periodically, so that revoked values do not stay in the memory of an idle
-    /// worker. Costs a read of each entry.
+    /// worker. Reads every entry of the L1.
     ///
     /// # Examples
     ///
@@ -70,8 +70,8 @@ impl Cache {
     /// Drops expired entries from L2, for all named caches of the node. Returns their number.
     ///
     /// You do not have to call this: the cache never serves an expired entry, and the size of L2 is
-    /// bounded. `stale_for` spares entries that expired more recently, for calls with a
-    /// [`resurrect_ttl`](crate::GetOptions::resurrect_ttl). Costs a read of each entry.
+    /// bounded. Entries that expired less than `stale_for` ago stay, for calls with a
+    /// [`resurrect_ttl`](crate::GetOptions::resurrect_ttl). Reads every entry of L2.
     ///
     /// # Examples
     ///
@@ -92,8 +92,8 @@ impl Cache {
         self.0.node.sweep(stale_for)
     }
 
-    /// Returns the counts of the cache. Costs a lock and a read of every attached thread's
-    /// counters.
+    /// Returns the counts of the cache. Takes a lock, and reads the counters of every attached
+    /// thread.
     ///
     /// # Examples
     ///

@@ -38,7 +38,7 @@ pub(crate) struct Node {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Executor,
     pub(crate) propagate: Option<Arc<dyn Propagate>>,
-    /// Decides whether what is read may be kept; without it, always.
+    /// Decides whether a value that was read may be kept. Without it, every one may.
     pub(crate) fills: Option<Arc<dyn Fills>>,
     /// The node's bound on staleness, which no cache and no call loosens.
     pub(crate) ceiling: Ttl,
@@ -70,8 +70,8 @@ pub(crate) struct Named {
     pub(crate) tags: Tags,
     pub(crate) views: Views,
     pub(crate) counters: Counters,
-    /// The latest announcement of a purge or of a tag's invalidation: what was read at an earlier
-    /// position may be older than that.
+    /// The latest announcement of a purge or of a tag's invalidation. A value that was read at an
+    /// earlier position may be older than that.
     announced: AtomicU64,
 }
 
@@ -106,7 +106,7 @@ impl Named {
         &self.level1.slots
     }
 
-    /// Announces a purge, or a tag's invalidation, before it voids anything.
+    /// Announces a purge, or a tag's invalidation. Call it before anything is voided.
     pub(crate) fn announce(&self, number: Number) {
         self.announced.fetch_max(number.0, Ordering::SeqCst);
     }
@@ -144,6 +144,8 @@ impl Node {
             return;
         }
 
+        // Entries that left under the inserted key were replaced or not admitted. They did not make
+        // room for another.
         let key_ref = inserted.map(|(cache, key)| cache.key_ref(key));
         let caches = self.caches.lock();
         for key in removed.keys() {
@@ -190,8 +192,8 @@ impl Node {
         }
     }
 
-    /// Removes entries from L2 that expired longer ago than they may be served stale. Scans all
-    /// entries, so call it seldom.
+    /// Removes entries from L2 that expired longer ago than they may be served stale. Returns how
+    /// many. Scans all entries, so call it rarely.
     pub(crate) fn sweep(&self, stale_for: Duration) -> usize {
         let now = self.now();
         let removed = self
@@ -222,7 +224,7 @@ impl std::fmt::Debug for Node {
     }
 }
 
-/// One named cache of one node. Cheap to clone: two pointers.
+/// One named cache of one node. Cheap to clone, since it is two pointers.
 #[derive(Clone)]
 pub(crate) struct Engine {
     pub(crate) node: Arc<Node>,
@@ -244,7 +246,7 @@ impl Engine {
     }
 }
 
-/// An engine that keeps nothing alive: what a load's task holds.
+/// An engine that keeps nothing alive. The task of a load holds one.
 pub(crate) struct WeakEngine {
     node: Weak<Node>,
     named: Weak<Named>,
@@ -260,7 +262,7 @@ impl Engine {
 }
 
 impl WeakEngine {
-    /// Returns the engine, unless its last handle has gone.
+    /// Returns the engine; `None` once its last handle has been dropped.
     pub(crate) fn upgrade(&self) -> Option<Engine> {
         let (node, named) = (self.node.upgrade()?, self.named.upgrade()?);
         Some(Engine { node, named })

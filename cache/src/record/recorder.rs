@@ -1,10 +1,10 @@
 //! [`Recorder`]: the latest records of each key and of whole caches, and the latest causes.
 //!
-//! Its size follows the cache's capacity, and is allocated as records come. Half of it is for the
-//! records, half for their reasons.
+//! Its bound follows the cache's capacity; memory is allocated as records come. Half of it is for
+//! the records, half for their reasons.
 
-// Locks of the standard library, in models too: each is held for a few moves of memory and calls
-// nothing, so that no schedule can tell the critical section from one step.
+// Locks of the standard library, in models too: a critical section moves a little memory and calls
+// nothing, so no schedule can distinguish it from one step.
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -19,24 +19,24 @@ use crate::{
     fence::number::{Moment, Number},
 };
 
-/// The share of the cache's capacity that the recorder may take: one byte in this many.
+/// The recorder may take one byte for this many bytes of the cache's capacity.
 const CAPACITY_SHARE: u64 = 50;
-/// The bytes that it may take in any case.
+/// The bytes that it may take even if the cache is small.
 const LEAST_BYTES: usize = 8 << 10;
 
-/// How many shards of keys there are at most, and how many records each keeps.
+/// The maximum number of shards of keys, and of records in each.
 const SHARDS: usize = 64;
 const RECORDS_PER_SHARD: usize = 64;
-/// How many records of whole caches are kept at most.
+/// The maximum number of records of whole caches.
 const CACHE_RECORDS: usize = 256;
-/// How many causes are kept at most.
+/// The maximum number of causes.
 const CAUSES: usize = 1_024;
 
 type Shard = Mutex<Newest<Record>>;
 
 /// The bytes that a record of a key takes, with its part of the shard.
 const RECORD_BYTES: usize = size_of::<Record>() + size_of::<Shard>().div_ceil(RECORDS_PER_SHARD);
-/// The bytes that the most records take, without their reasons.
+/// The bytes that the maximum number of records takes, without their reasons.
 const MOST_BYTES: usize = SHARDS * RECORDS_PER_SHARD * RECORD_BYTES
     + CACHE_RECORDS * size_of::<Record>()
     + CAUSES * size_of::<Cause>();
@@ -47,7 +47,7 @@ const MOST_BYTES: usize = SHARDS * RECORDS_PER_SHARD * RECORD_BYTES
 pub enum LoadedBy {
     /// A call that found nothing.
     Miss,
-    /// A call that wanted it loaded again.
+    /// A call that asked for a new load.
     Renew,
     /// The entry itself, before it expired.
     Refresh,
@@ -95,13 +95,13 @@ impl Handlers {
 /// The kind of a record, with its details.
 #[derive(Clone, Debug)]
 pub(crate) enum RecordKind {
-    /// A value, or an absence, was read or set; kept, or refused for a reason.
+    /// A value or an absence was read or set. It was kept, or `refused` says why not.
     Loaded {
         by: LoadedBy,
         took: Duration,
         refused: Option<&'static str>,
     },
-    /// A load had no result.
+    /// A load ended without a result.
     Failed { by: LoadedBy, took: Duration },
     /// The key was invalidated: whether L2 held it, and how many loads were voided.
     Invalidated { held: bool, voided: usize },
@@ -121,7 +121,7 @@ pub(crate) struct Record {
     /// The hash of the key; for a record of a whole cache, the index of the cache.
     subject: u64,
     pub(crate) at: Moment,
-    /// The number of the sequence at that time; for a load, the number from before it read.
+    /// The number of the sequence at that time; for a load, at a time before it read.
     pub(crate) number: Number,
     pub(crate) kind: RecordKind,
     /// The change whose handling caused it.
@@ -174,9 +174,11 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Makes the recorder of a cache of this capacity in bytes. It takes at most a fiftieth of
-    /// that, or 8 KiB if that is more; and at most 4,096 records of keys, 256 of whole caches and
-    /// 1,024 causes, and as many bytes again for their reasons.
+    /// Makes the recorder of a cache of this capacity in bytes.
+    ///
+    /// It takes at most a fiftieth of the capacity, or 8 KiB if that is more. It keeps at most
+    /// 4,096 records of keys, 256 of whole caches and 1,024 causes, and takes as many bytes again
+    /// for their reasons.
     pub(crate) fn new(capacity: u64) -> Self {
         let most = usize::try_from(capacity / CAPACITY_SHARE).unwrap_or(usize::MAX);
         let half = most.clamp(LEAST_BYTES, 2 * MOST_BYTES) / 2;
@@ -216,8 +218,8 @@ impl Recorder {
         push(self.shard(key), record);
     }
 
-    /// Records that a key is evicted again for the same cause, if the reason given this time says
-    /// more than the commit.
+    /// Records that a key was evicted again for the same cause, if the reason now names the rows of
+    /// the commit and the earlier one did not.
     pub(crate) fn record_again(&self, key: u64, at: Moment, cause: Option<Number>) {
         let Some(reason) = Reason::current() else {
             return;
@@ -264,8 +266,8 @@ impl Recorder {
         push(&self.wide, record);
     }
 
-    /// Remembers the reason of this thread, if it has one, under the change's number, which is the
-    /// cause of what its handlers do.
+    /// Remembers this thread's reason, if it has one, under the number of a change. That number is
+    /// the cause of whatever the change's handlers do.
     pub(crate) fn cause(&self, number: Number) {
         let Some(reason) = Reason::current() else {
             return;
@@ -333,7 +335,7 @@ impl Recorder {
     }
 
     fn shard(&self, key: u64) -> &Shard {
-        // The high bits: the low ones choose the place within other tables.
+        // The high bits, because the low ones choose the place in other tables.
         &self.shards[(key >> 40) as usize % self.shards.len()]
     }
 }
@@ -394,7 +396,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Adds a record. Those that leave for it are dropped with the lock released.
+/// Adds a record. The records that make room for it are dropped while the lock is released.
 fn push<T: Weighed>(of: &Mutex<Newest<T>>, new: T) {
     let (mut gone, mut is_over) = lock(of).push(new);
     while is_over {
