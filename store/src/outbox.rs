@@ -1,9 +1,9 @@
 //! The outbox: changes recorded by an application's own SQL, in its own transaction.
 //!
-//! A table with triggers needs none of this, because they record every write. Use the outbox for
-//! values that no trigger sees as a row, such as an entity that is put together from several
-//! tables, or a table that may not have triggers. A node receives the changes of the entities that
-//! it declares with `NodeBuilder::recorded_entity`.
+//! A table with triggers does not need the outbox, because the triggers record every write. Use it
+//! for values that no trigger sees as a row, such as an entity that is put together from several
+//! tables, or for a table that may not have triggers. A node receives the changes of the entities
+//! that it declares with `NodeBuilder::recorded_entity`.
 //!
 //! ```no_run
 //! # #[cfg(feature = "postgres")] {
@@ -50,7 +50,7 @@ pub enum OutboxError {
     Database(#[source] sqlx::Error),
 }
 
-/// A transaction in which changes can be recorded: one of sqlx's.
+/// A transaction of sqlx in which changes can be recorded, or a connection that is in one.
 pub trait Outbox: sealed::Sealed + Send {
     /// Writes the record of one row.
     #[doc(hidden)]
@@ -58,7 +58,7 @@ pub trait Outbox: sealed::Sealed + Send {
 }
 
 pub(crate) mod sealed {
-    /// Only this crate knows the form of the log.
+    /// Keeps other crates from implementing the trait: only this one knows the form of the log.
     pub trait Sealed {}
 }
 
@@ -67,6 +67,8 @@ pub(crate) mod sealed {
 ///
 /// The caller supplies the row's predecessor. Lock the row when you read it for an update or a
 /// delete; otherwise another transaction may have overwritten the predecessor that you record.
+///
+/// Not cancel safe: if the future is dropped, the record may be incomplete. Roll back then.
 ///
 /// # Errors
 ///

@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Installed {
-    /// Tables whose triggers were created or replaced, qualified and quoted.
+    /// Tables whose triggers were created or replaced; on PostgreSQL qualified and quoted.
     pub changed: Vec<String>,
     /// Tables whose triggers were already in place.
     pub unchanged: Vec<String>,
@@ -18,7 +18,7 @@ pub struct Installed {
 pub struct Status {
     /// One for each table, partitions included.
     pub tables: Vec<TableStatus>,
-    /// Whether captured writes wake the listeners themselves.
+    /// Whether the triggers of any of the tables wake the listeners themselves.
     pub notify: bool,
 }
 
@@ -27,7 +27,7 @@ pub struct Status {
 pub struct TableStatus {
     /// The entity whose rows it holds.
     pub entity: String,
-    /// Its name, qualified and quoted; the entity's name if there is no table.
+    /// Its name, on PostgreSQL qualified and quoted; the entity's name if there is no table.
     pub table: String,
     /// What would not be captured; empty if everything is in place.
     pub problems: Vec<String>,
