@@ -1,9 +1,9 @@
 //! [`SealedWakes`]: a log whose wake-ups name keys, sealed with the cluster's key.
 //!
-//! They travel over the log's own channel or over a carrier, which see texts and no keys. A node
-//! evicts at once what an authentic wake-up names; one that cannot be opened makes it read the log
-//! and nothing more. Places, epochs and proofs come from the log alone. So a broker that lies or
-//! loses can make a node slow, but never wrong.
+//! They travel over the log's own channel or over a carrier, which see only text and no keys. A
+//! node evicts at once what an authentic wake-up names. One that cannot be opened only makes the
+//! node read the log. Places, epochs and proofs come from the log alone. So a broker that forges or
+//! loses wake-ups can make a node slow, but never wrong.
 
 use std::{
     collections::VecDeque,
@@ -21,13 +21,13 @@ use tidings_core::{
 
 use crate::seal::Seal;
 
-/// A log that is read as it is, and whose nodes wake each other by sealed wake-ups.
+/// A log whose nodes wake each other with sealed wake-ups. It is read as it is.
 #[derive(Debug)]
 pub struct SealedWakes {
     log: Arc<dyn Log>,
     /// Used in place of the log's own channel.
     carrier: Option<Arc<dyn WakeCarrier>>,
-    /// Wake-ups name no keys until it is set.
+    /// Until it is set, wake-ups name no keys.
     seal: Arc<OnceLock<Seal>>,
 }
 
@@ -42,7 +42,7 @@ impl SealedWakes {
         }
     }
 
-    /// Sets the cluster's key, from which those of wake-ups are derived. The first one counts.
+    /// Sets the cluster's key, from which those of wake-ups are derived. Later calls do nothing.
     pub fn key(&self, key: &[u8; 32]) {
         let _ = self.seal.set(Seal::new(key));
     }
@@ -134,16 +134,16 @@ impl Log for SealedWakes {
     }
 }
 
-/// Opens the wake-ups that are received.
+/// A listener that opens the sealed wake-ups it receives.
 struct Opening {
     wakes: Box<dyn WakeUps>,
     seal: Arc<OnceLock<Seal>>,
-    /// The other wake-ups of the last message, which were not handed on yet.
+    /// The other wake-ups of the last message, which are still to be handed on.
     opened: VecDeque<Wake>,
 }
 
 impl Opening {
-    /// Returns the commits of a message that are this cluster's.
+    /// Returns the wake-ups of a message that are authentic.
     fn open(&self, sealed: &Sealed) -> VecDeque<Wake> {
         let Some(seal) = self.seal.get() else {
             return VecDeque::new();

@@ -1,9 +1,9 @@
 //! [`Carrier`]: sends what a caller on this node invalidates by hand to all nodes, as a record.
 //!
-//! This node has evicted before the call returned; the record is appended by a task, which goes on
-//! until the log has it. The node knows its own record by its id, and applies it under the number
-//! that the call took, which leaves what was reloaded since. A record that is too large becomes one
-//! for the whole cache.
+//! This node evicts before the call returns. A task then appends the record, and tries until the
+//! log has it. The node recognizes its own record by the id, and applies it under the number that
+//! the call took, so that values loaded since then stay. A record that is too large becomes one for
+//! the whole cache.
 
 use std::{
     fmt,
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use super::shared::{Shared, count};
 use crate::outbox::Outgoing;
 
-/// Carries a cache's invalidations to the other nodes. Given to the cache when it is built
+/// Carries a cache's invalidations to the other nodes. Give it to the cache's builder
 /// ([`CacheBuilder::propagate`](tidings_cache::CacheBuilder::propagate)), and to the protocol.
 ///
 /// Invalidations that are made before the protocol runs stay on this node.
@@ -41,7 +41,7 @@ impl Carrier {
     }
 
     pub(crate) fn connect(&self, to: &Arc<Shared>) {
-        // A carrier is of one node, so it is connected once.
+        // A carrier belongs to one node, so it is connected once.
         let _ = self.to.set(Arc::downgrade(to));
     }
 }
@@ -74,7 +74,7 @@ fn confirmed(
         let until = shared.clock.now().plus(timeout);
         let mark = match select(sent, shared.clock.sleep(timeout)).await {
             Either::Left((Ok(mark), _)) => mark,
-            // The log does not have it in time, or the node has ended.
+            // The log did not get it in time, or the node has ended.
             Either::Left((Err(_), _)) | Either::Right(_) => return Err(unconfirmed),
         };
         let left = until.since(shared.clock.now());
@@ -102,7 +102,7 @@ impl Shared {
                 (cache, EvictionTarget::Tag(tag.to_string().into()))
             }
             Invalidation::All { cache } => (cache, EvictionTarget::All),
-            // A kind that this version cannot send to others is not confirmed by them.
+            // This version cannot send such a kind, so the other nodes cannot confirm it.
             _ => return None,
         };
         Some(self.eviction_of(cache, target))
@@ -124,6 +124,8 @@ impl Shared {
             self.counters.purged_by_hand();
         }
 
+        // Before the push: the tail may read the record at once, and would evict again if it did
+        // not recognize it.
         self.own.lock().remember(eviction.id, number);
         let (sender, receiver) = oneshot::channel();
         let outgoing = Outgoing {
@@ -139,7 +141,7 @@ impl Shared {
         receiver
     }
 
-    /// Appends what waits, one record after the other, until the task is dropped.
+    /// Appends the waiting records, one after the other, until the task is dropped.
     pub(crate) async fn send_on(self: Arc<Self>) {
         loop {
             let eviction = self.outbox.first().await;
@@ -163,7 +165,7 @@ impl Shared {
         }
     }
 
-    /// Waits until the log has what was invalidated by hand, for at most this long.
+    /// Waits until the log has everything that was invalidated by hand, for at most this long.
     pub(crate) async fn flush(&self, patience: Duration) {
         let until = self.clock.now().plus(patience);
         while !self.outbox.is_empty() && self.clock.now() < until {

@@ -1,9 +1,9 @@
 //! Contains panics of an application's code in the tasks of a node.
 //!
-//! Handlers, and the types that a row or a payload is read into, are an application's. The
-//! dispatcher calls them under [`caught`], so that a panic costs one change. A task that panics all
-//! the same does not end unnoticed: the node serves nothing from its cache from then on, keeps
-//! nothing, and counts as disconnected, rather than silently missing changes.
+//! Handlers belong to the application, and so do the types that rows and payloads are read into.
+//! The dispatcher calls them under [`caught`], so that a panic costs one change. If a task panics
+//! all the same, the node does not silently miss changes: from then on it serves nothing from its
+//! cache, keeps nothing, and counts as disconnected.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,17 +11,17 @@ use futures_util::future::FutureExt;
 
 use super::shared::{Progress, PurgeCause, Shared};
 
-/// An application's code has panicked.
+/// Code of the application has panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Panicked;
 
-/// Calls an application's code. It shares state with the node only through handles that keep that
+/// Calls code of the application. It shares state with the node only through handles that keep that
 /// state consistent.
 pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|_| Panicked)
 }
 
-/// Calls an application's code, and polls what it returns.
+/// Calls code of the application, and awaits what it returns.
 pub(crate) async fn caught_async<F: Future>(
     code: impl FnOnce() -> F,
 ) -> Result<F::Output, Panicked> {
@@ -30,13 +30,14 @@ pub(crate) async fn caught_async<F: Future>(
 }
 
 impl Shared {
-    /// Runs a task of the node. One that panics ends the node's share of the cluster.
+    /// Runs a task of the node. If it panics, the node stops using its cache and counts as
+    /// disconnected.
     pub(crate) async fn guarded(&self, task: &'static str, work: impl Future<Output = ()>) {
         if AssertUnwindSafe(work).catch_unwind().await.is_ok() {
             return;
         }
 
-        // The gate first: what follows may panic again, since it drops values and logs.
+        // The gate first: the rest drops values and logs, so it may panic again.
         self.gate.supersede();
         self.note_progress(Progress::Over);
 

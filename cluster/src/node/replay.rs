@@ -1,9 +1,10 @@
-//! [`Replay`]: reads the log beyond a place, for one reader that returns.
+//! [`Replay`]: reads the log beyond a place, for a reader that comes back.
 //!
-//! It reads over a log of its own, so that the tail never waits for it, and one page at a time for
-//! the whole node. At most eight readers hold a page: the others wait, in order and with nothing in
-//! memory, until one of those has handed out its page or has gone. A place is checked before
-//! anything is asked: one of another epoch, or one that this node has not reached, is a gap.
+//! It reads over another log than the tail's, so that the tail never waits for it, and one page at
+//! a time for the whole node. At most eight readers hold a page. The others wait in order, with
+//! nothing in memory, until one of the eight has handed out its page or is dropped. A place is
+//! checked before the log is asked: one of another epoch, or one that this node does not reach in
+//! time, is a gap.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -16,9 +17,9 @@ use tidings_core::{
 use super::{groups::Met, protocol::Protocol, replays::Holding, shared::Shared, tell::Telling};
 use crate::{announce::Told, queue::Pages};
 
-/// How many records one page has.
+/// The maximum number of records of one page.
 const PAGE: usize = 32;
-/// How long a place that another node has given out is waited for.
+/// How long to wait until this node reaches a place that another node has handed out.
 const AHEAD: Duration = Duration::from_secs(1);
 
 /// Reads the log from a place to its end.
@@ -33,7 +34,7 @@ pub struct Replay {
     held: Option<Holding>,
 }
 
-/// Whether the place may be asked for.
+/// Whether the place was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Checked {
     No,
@@ -52,8 +53,7 @@ pub enum Replayed {
 }
 
 impl Protocol {
-    /// Begins to read beyond a place, over a log that is not this node's own reader. Asks nothing
-    /// yet.
+    /// Begins to read beyond a place, over another log than the node's own. Asks nothing of it yet.
     #[must_use]
     pub fn replay(&self, log: Arc<dyn Log>, from: &Place) -> Replay {
         Replay {
@@ -68,21 +68,22 @@ impl Protocol {
 }
 
 impl Replay {
-    /// Returns whether a commit was read.
+    /// Returns whether the commit was read.
     #[must_use]
     pub fn covers(&self, mark: Mark) -> bool {
         self.checked == Checked::Yes && self.cursor.covers(mark)
     }
 
-    /// Lets another reader hold a page: this one's was handed out in full.
+    /// Lets another reader hold a page. Call it once this one's page is handed out in full.
     pub fn release(&mut self) {
         self.held = None;
     }
 
     /// Reads the next page, which is held until [`release`](Self::release) or the next call. Waits
-    /// for a log that does not answer, and while as many readers as may hold a page.
+    /// while the log does not answer, and while the maximum number of readers hold a page.
     ///
-    /// Not cancel safe: a page that was read is lost.
+    /// Cancel safe: the cursor moves only once the page is complete, so a page whose future was
+    /// dropped is read again.
     pub async fn next(&mut self) -> Replayed {
         if self.checked == Checked::No {
             if let Err(gap) = self.check().await {
@@ -93,10 +94,10 @@ impl Replay {
         let shared = Arc::clone(&self.shared);
         self.release();
 
-        // Before the turn: a reader that waits for this keeps no one from reading.
+        // Before the turn, so that a reader that waits for this does not keep others from reading.
         let held = shared.replays.hold().await;
 
-        // Held for one page, so that readers that come back together take turns.
+        // Held for one page, so that readers that come back at the same time take turns.
         let turn = shared.replays.turn.lock().await;
         let batch = loop {
             match self.log.read(&self.cursor, PAGE, None).await {
@@ -151,7 +152,7 @@ impl fmt::Debug for Replay {
     }
 }
 
-/// Returns whether a place is beyond what was seen, or is not one of this kind of log: such a place
+/// Returns whether a place is beyond what was seen, or not one of this kind of log. Such a place
 /// was made up, or the log has lost it.
 fn is_beyond(place: &Cursor, seen: &Cursor) -> bool {
     let newest = |cursor: &Cursor| match cursor.position() {

@@ -1,6 +1,6 @@
 //! [`Net`]: the links between the processes and the store, and between the processes.
 //!
-//! A question takes a while to arrive, is answered in one step, and the answer takes a while to
+//! A question takes a while to arrive and is answered in one step, and the answer takes a while to
 //! come back. Either may be lost; then the caller gets an error after a time-out. A crash of the
 //! store breaks every question in progress.
 
@@ -44,7 +44,7 @@ pub(super) struct Net {
     pub(super) world: Arc<World>,
     pub(super) memory: MemoryLog,
     profile: Profile,
-    /// Counts the crashes: each breaks the connections that there were.
+    /// Counts the crashes. Each breaks all open connections.
     crashes: AtomicU64,
     /// What the processes have sent and received.
     pub(super) traffic: Traffic,
@@ -70,7 +70,7 @@ struct Links {
     open: Vec<TransactionId>,
 }
 
-/// No answer came: what was asked for may have been done.
+/// No answer came. What was asked for may have been done.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("no answer")]
 pub(super) struct Lost;
@@ -270,7 +270,7 @@ impl Net {
         }
     }
 
-    /// Carries a wake-up to the other processes: to each not at all, once or twice, soon or late.
+    /// Carries a wake-up to each other process: zero, one or two times, soon or late.
     fn spread(self: &Arc<Self>, from: Lane, wake: &Wake) {
         let state = self.state.lock();
         let from_is_dead = state.links.get(&from).is_none_or(|links| links.dead);
@@ -332,7 +332,7 @@ pub(super) struct Link {
     pub(super) lane: Lane,
 }
 
-/// Returns what a connection without delay has answered.
+/// Returns the answer of a connection without delay.
 fn there<T>(answer: LogFuture<'_, T>) -> T {
     answer
         .now_or_never()
@@ -340,7 +340,7 @@ fn there<T>(answer: LogFuture<'_, T>) -> T {
 }
 
 impl Link {
-    /// Asks, and counts the question and its answer, whose payload has a size.
+    /// Asks, and counts the sizes of the question and of the answer.
     fn asks<'a, T: Send + 'a>(
         &'a self,
         wire: Wire,
@@ -409,7 +409,7 @@ impl Log for Link {
     }
 
     fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {
-        // A crash has broken them, and a promoted store has no old one that still answers.
+        // A crash breaks all of them, and a promoted store leaves no old one that still answers.
         std::future::ready(Ok(())).boxed()
     }
 
