@@ -15,16 +15,17 @@
 //! If a listener does not take its wake-ups, a Redis connection stops reading at 128 KiB, so a
 //! flood of wake-ups waits at the server.
 //!
-//! A node disconnects at once from a Redis server whose answer exceeds 64 KiB, or announces that it
-//! will. For NATS there is no such bound: the client library buffers a message until it is
-//! complete. So a NATS server can fill the memory of its nodes, and you have to trust it.
+//! A node disconnects at once from a Redis server whose answer exceeds 64 KiB or 1,024 parts, or
+//! announces that it will. For NATS there is no such bound: the client library buffers a message
+//! until it is complete. So a NATS server can fill the memory of its nodes, and you have to trust
+//! it.
 //!
 //! # Wire format
 //!
 //! A wake-up is published under the subject (NATS) or channel (Redis) `tidings.NAME`, where `NAME`
 //! is the cluster's name. Its payload is text: `1`, a space, and 32 hexadecimal digits that
-//! identify the sender, so that a node can ignore its own wake-ups. Its readers read the log. After
-//! another space may follow:
+//! identify the sender, so that a node can ignore its own wake-ups. Its readers read the log. It
+//! may continue with another space and one of these:
 //!
 //! - `reported`: a node has reported what it has applied. The log has nothing new; only nodes that
 //!   wait for a report read the members' rows. Earlier versions of the program send this word. This

@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// The pause after a wake-up that failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
-/// Sends wake-ups. All that are requested while one is being sent are combined to one more.
+/// Sends wake-ups. All that are requested while one is being sent are combined into one more.
 #[derive(Debug)]
 pub(crate) struct Sender {
     asked: Arc<Asked>,
@@ -60,7 +60,7 @@ async fn run<B: Broker>(link: Arc<Link<B>>, asked: Arc<Asked>) {
     loop {
         asked.some.notified().await;
         let Some(wake) = asked.next.take() else {
-            continue; // the last one included it
+            continue; // the previous wake-up included it
         };
 
         match B::publish(&link, &mut kept, &wake).await {

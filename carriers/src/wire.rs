@@ -13,6 +13,7 @@ use crate::error::CarrierError;
 const VERSION: &str = "1";
 /// The word with which a listener tests itself; other nodes ignore it.
 const PROBE: &str = "probe";
+/// The maximum length of a cluster's name, in bytes.
 const LONGEST_NAME: usize = 128;
 
 /// Returns the subject or channel of a cluster's wake-ups.

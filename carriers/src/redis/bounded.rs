@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::reading::{LARGEST, Reading};
 
-/// The maximum number of parts of one answer, nested ones included. A wake-up has three.
+/// The maximum number of parts of one answer, itself and nested ones included. A wake-up has four.
 const MOST: u64 = 1_024;
 
 /// A connection that bounds the size of answers.
@@ -192,7 +192,7 @@ impl Answers {
         Ok(())
     }
 
-    /// Expects parts, in place of the one that announces them.
+    /// Expects this many parts, in place of the one that announces them.
     fn expect_parts(&mut self, parts: u64) -> io::Result<()> {
         if parts > MOST - self.parts {
             return Err(refused(format!(
@@ -205,7 +205,7 @@ impl Answers {
     }
 }
 
-/// Reads a count as the library does; a negative one means an absent value.
+/// Reads a count as the library does. `None` if it is negative, which means an absent value.
 fn count(text: &[u8]) -> io::Result<Option<u64>> {
     let number = std::str::from_utf8(text).ok();
     let number = number.and_then(|text| text.trim().parse::<i64>().ok());

@@ -15,8 +15,8 @@ use tidings_core::log::{EngineError, LogError};
 
 use crate::broker::lost;
 
-/// The maximum number of bytes of an answer. The answer to a handshake has some hundred, a wake-up
-/// fewer.
+/// The maximum number of bytes of an answer. The answer to a handshake has a few hundred, a wake-up
+/// fewer than 7,500.
 pub(super) const LARGEST: usize = 64 << 10;
 
 /// The maximum number of bytes that are read but not taken. It is twice the size of an answer, so
@@ -36,7 +36,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Registers the reader's waker, unless it may read.
+    /// Returns whether the reader may read. If not, registers its waker.
     pub(super) fn may_read(&self, reader: &std::task::Waker) -> bool {
         let has_room = || {
             let (read, taken) = (
@@ -50,16 +50,16 @@ impl Reading {
         }
         self.reader.register(reader);
 
-        // Bytes that were taken before the registration have woken no one.
+        // Again, because bytes that were taken before the registration have woken no one.
         has_room()
     }
 
-    /// Notes that bytes are read.
+    /// Notes that this many bytes were read.
     pub(super) fn add(&self, bytes: usize) {
         self.read.fetch_add(bytes, Ordering::SeqCst);
     }
 
-    /// Returns how much was read so far.
+    /// Returns how many bytes were read so far.
     pub(super) fn so_far(&self) -> usize {
         self.read.load(Ordering::SeqCst)
     }
@@ -80,7 +80,7 @@ impl Reading {
         self.refused.get().is_some()
     }
 
-    /// Returns why it has ended, because the library does not report a refusal.
+    /// Returns why the connection has ended. The library does not report a refusal.
     pub(super) fn why_it_ended(&self) -> LogError {
         match self.refused.get() {
             Some(why) => LogError::Unreachable(EngineError::from(why.clone())),
