@@ -18,7 +18,9 @@ use crate::wire::text::hex;
 pub(super) const VERSION: u32 = 1;
 /// The name of the value that counts demands.
 pub(crate) const DEMAND: &str = "demand";
+/// The beginning of the names of rows.
 pub(super) const ROW: &str = "member.";
+/// The beginning of the names of reports.
 pub(super) const REPORT: &str = "report.";
 
 /// Returns the name of a member's row.
@@ -26,6 +28,7 @@ pub(crate) fn row_of(node: &str) -> String {
     format!("{ROW}{}", hex(node.as_bytes()))
 }
 
+/// Returns the name of a member's report.
 pub(super) fn report_of(node: &str) -> String {
     format!("{REPORT}{}", hex(node.as_bytes()))
 }
@@ -76,7 +79,7 @@ pub(super) fn count_of(text: &str) -> Result<u64, LogError> {
         .map_err(|_| unreadable("a number beside the stream is none"))
 }
 
-/// A value that this program cannot read: of a later version, or of another program.
+/// Makes the error for a value of a later version or of another program.
 pub(super) fn unreadable(what: &str) -> LogError {
     LogError::Unfit {
         reason: format!(
@@ -156,7 +159,7 @@ impl Row {
         let start = StartId(self.start);
         let facts = self.facts.as_deref();
 
-        // A report in the form of another version is ignored: the member counts as silent.
+        // A report of another version or incarnation is ignored: the member counts as silent.
         let report = report.filter(|it| it.v == VERSION && it.incarnation == self.incarnation);
         MemberRow {
             id: self.id(),

@@ -21,7 +21,7 @@ use tokio::sync::{OnceCell, watch};
 
 use super::fault::Fault;
 
-/// How long one call may take.
+/// The maximum duration of one call.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 /// How often the server is pinged.
 const PING: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Address(pub(super) ServerAddr);
 
-/// A connection.
+/// A connection to a server.
 pub(super) struct Link {
     address: Address,
     pub(super) clock: Arc<dyn Clock>,

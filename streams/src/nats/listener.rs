@@ -1,9 +1,9 @@
 //! [`Listener`]: wakes its node whenever a record is appended, over a connection of its own.
 //!
-//! A consumer that returns new records without their bytes reports them once the stream has them. A
+//! It uses a consumer that returns only the headers of new records, once the stream has them. A
 //! plain subscription to their subject would sometimes be faster than the stream itself, and make
-//! the node read too early. The server sends a heartbeat each half second; a listener that receives
-//! none ends.
+//! the node read too early. The server sends a heartbeat every half second. A listener that
+//! receives none ends.
 
 use std::{fmt, pin::pin, time::Duration};
 
@@ -19,16 +19,16 @@ use super::{api::Api, fault::Fault, shape::Shape};
 
 /// How often the server sends a heartbeat.
 const HEARTBEAT: Duration = Duration::from_millis(500);
-/// How long a listener receives nothing before it ends.
+/// How long a listener may receive nothing before it ends.
 const SILENCE: Duration = Duration::from_millis(1_750);
 /// How long the server answers one request.
 const EXPIRES: Duration = Duration::from_secs(2);
-/// How many records it reports for one request.
+/// The maximum number of records that it reports for one request.
 const BATCH: usize = 256;
 /// How long the server keeps an unused consumer.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// A listener.
+/// A listener for new records and for the nudges of other nodes.
 pub(super) struct Listener {
     api: Api,
     /// The subject of requests for records.
@@ -39,6 +39,7 @@ pub(super) struct Listener {
     nudges: Subscriber,
     /// How many records are still due for the last request; zero once it has ended.
     open: usize,
+    /// The connection that it was started on, by its number.
     connection: u64,
 }
 
@@ -75,7 +76,7 @@ impl Listener {
 
     async fn heard(&mut self) -> Result<Wake, Fault> {
         loop {
-            // Over another connection the consumer may be gone, and nudges were missed.
+            // After a reconnect, the consumer may be gone, and nudges were missed.
             if self.api.link.connections() != self.connection {
                 return Err(Fault::Lost("the connection of a listener was lost".into()));
             }
@@ -108,7 +109,7 @@ impl Listener {
         }
     }
 
-    /// Combines all received wake-ups to one.
+    /// Combines this wake-up and all others that have arrived into one.
     fn folded(&mut self, first: Wake) -> Result<Wake, Fault> {
         let all = NextWake::default();
         all.ask(&first);
@@ -163,7 +164,7 @@ impl Listener {
     }
 }
 
-/// The settings of a consumer of the records that are appended from now on.
+/// Returns the settings of a consumer of the records that are appended from now on.
 fn config() -> serde_json::Value {
     json!({
         "deliver_policy": "new",

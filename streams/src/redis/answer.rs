@@ -1,12 +1,12 @@
-//! From a server's answer to values. An answer of another form is an error, never a panic.
+//! Converts a server's answers to values. An answer of another form is an error, never a panic.
 
 use redis::{ErrorKind, RedisError, Value};
 
-/// Splits an answer into parts.
+/// The parts of an answer that is a list, taken one by one.
 pub(super) struct Parts(std::vec::IntoIter<Value>);
 
 impl Parts {
-    /// Takes a list.
+    /// Takes a list apart.
     pub(super) fn of(answer: Value) -> Result<Self, RedisError> {
         match answer {
             Value::Array(parts) => Ok(Self(parts.into_iter())),
