@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     Unavailable,
     InvalidSize,
     InvalidOptions,
-    /// A hook of the application said no.
+    /// A hook of the application refused the write.
     Refused,
     /// Other requests keep changing the row.
     Contended,
@@ -154,12 +154,12 @@ impl Problem {
         }
     }
 
-    /// Refuses a path or a row that is not there.
+    /// Refuses a path or a row that does not exist.
     pub(crate) fn not_found() -> Self {
         Self::new(Kind::NotFound, "not found")
     }
 
-    /// Refuses a page token that no page gave.
+    /// Refuses a page token that did not come from a page.
     pub(crate) fn invalid_offset() -> Self {
         let message = "offset must be a token from a previous page";
         Self::new(Kind::InvalidOffset, message)
@@ -253,9 +253,8 @@ impl Problem {
     }
 }
 
-/// Returns the body of a refusal that the server makes by itself, of a request that it cannot read:
-/// the shape of all other refusals of this API. `status` is 400, 414 or 431; any other is treated
-/// as 400.
+/// Returns the body with which the server itself refuses a request that it cannot read, in the
+/// shape of this API's other refusals. `status` is 400, 414 or 431; any other is treated as 400.
 #[must_use]
 pub fn malformed(status: StatusCode, message: &str) -> Vec<u8> {
     let kind = match status {

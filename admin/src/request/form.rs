@@ -14,9 +14,9 @@ use super::json;
 /// The meaning of names and values, by the schemas.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Form<'a> {
-    /// Of the row that the form is about.
+    /// The schema of the row that the form is about.
     pub(crate) schema: &'a Schema,
-    /// Of all entities, for the fields by which a reference may be given.
+    /// The schemas of all entities, for the fields by which a reference may be given.
     pub(crate) schemas: &'a [&'static Schema],
     pub(crate) blank: Blank,
 }
@@ -30,14 +30,14 @@ pub(crate) enum Blank {
     Clears,
 }
 
-/// The name under which a time to live may be given, in seconds, where rows expire.
+/// The name under which a time to live may be given, in seconds, if the entity's rows expire.
 pub(crate) const TTL: &str = "ttl";
-/// How deep names may be dotted.
+/// The maximum number of parts of a dotted name.
 const DEPTH: usize = 8;
 
 /// The values of one name in a form.
 enum Slot {
-    /// Values in order; `list` if a name had brackets, which makes one value a list too.
+    /// Values in order. `list` if a name had brackets, which make a list of even one value.
     Values { list: bool, values: Vec<String> },
     /// Dotted names below this one.
     Nested(Slots),
@@ -73,7 +73,7 @@ pub(crate) fn object(
 }
 
 /// Splits `consumer.id` into its parts, and takes the brackets off `tags[]` and `tags[2]`. Returns
-/// whether there were any.
+/// the parts, and whether there were brackets.
 fn parsed_name(name: &str) -> Result<(Vec<&str>, bool), String> {
     let (base, list) = match name
         .strip_suffix(']')
@@ -90,7 +90,7 @@ fn parsed_name(name: &str) -> Result<(Vec<&str>, bool), String> {
     Ok((path, list))
 }
 
-/// Adds a value to its slot. Returns `None` if its place is taken by the other sort of slot.
+/// Adds a value to its slot. Returns `None` if its place is taken by the other kind of slot.
 fn insert(slots: &mut Slots, path: &[&str], is_list: bool, value: String) -> Option<()> {
     let (first, rest) = path.split_first()?;
     let fresh = || {

@@ -1,8 +1,8 @@
 //! The entity tag of a row.
 //!
 //! It is a digest of the whole row, preceded by the version if the entity has one. So it changes
-//! with every change of the row, including other programs' writes and a row made again under the
-//! same key, and it is the same on every node.
+//! with every change of the row, including writes of other programs and a new row under the same
+//! key, and it is the same on every node.
 
 use sha2::{Digest as _, Sha256};
 use tidings::core::{Row, Schema};
