@@ -20,7 +20,7 @@ use crate::{
     settings::{Cluster, KeyStorage},
 };
 
-/// How long the database may take at the start before the log says that the start waits for it.
+/// How long the database may take to open before the log says that the start waits for it.
 const QUIET: Duration = Duration::from_millis(500);
 
 /// Returns the metrics, with the gateway's own beside those of its node.
@@ -59,7 +59,7 @@ pub(super) fn serve_router(
     Ok(())
 }
 
-/// Serves the status side, if the settings name an address for it, and returns that.
+/// Serves the status side, if the settings name an address for it. Returns that address.
 pub(super) fn serve_status(
     pages: axum::Router,
     settings: &Settings,
@@ -74,7 +74,7 @@ pub(super) fn serve_status(
     Ok(Some(address))
 }
 
-/// Opens the database, and says so in the log if that takes long.
+/// Opens the database. If that takes long, the log says so.
 pub(super) async fn open(settings: &Settings) -> Result<Store, StartError> {
     let sharing = match settings.cluster_engine() {
         Cluster::None => Sharing::Alone,
@@ -115,7 +115,7 @@ pub(super) fn set_up(node: NodeBuilder, settings: &Settings) -> Result<NodeBuild
     woken(node, settings)
 }
 
-/// Makes a broker wake the node, if the settings name one.
+/// Lets a broker wake the node, if the settings name one.
 fn woken(node: NodeBuilder, settings: &Settings) -> Result<NodeBuilder, StartError> {
     match settings.cluster_engine() {
         #[cfg(feature = "nats")]
@@ -163,7 +163,7 @@ pub(super) fn admin_options(settings: &Settings) -> AdminOptions {
     options
 }
 
-/// Returns the form of hyper's own refusals on the admin side.
+/// Returns the headers of every answer of the admin side, and the form of hyper's own refusals.
 fn admin_imprint(node_id: &str) -> Imprint {
     Imprint {
         lines: match node_id {

@@ -7,7 +7,7 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Writes bytes as the inside of a JSON string. What is not UTF-8 becomes the replacement
+/// Writes bytes as the inside of a JSON string. Bytes that are not UTF-8 become the replacement
 /// character.
 pub(crate) fn lossy(out: &mut Vec<u8>, bytes: &[u8]) {
     if is_plain(bytes) {
@@ -23,7 +23,7 @@ pub(crate) fn lossy(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Returns whether bytes are ASCII with nothing to escape, as headers nearly always are. Looks at
+/// Returns whether bytes are ASCII with nothing to escape, as headers nearly always are. Checks
 /// eight bytes at a time.
 fn is_plain(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<8>();
@@ -35,8 +35,8 @@ fn is_plain(bytes: &[u8]) -> bool {
             .all(|&byte| matches!(byte, b' '..=0x7f) && byte != b'"' && byte != b'\\')
 }
 
-/// Returns whether all eight bytes are plain; may return `false` for bytes that are, but never
-/// `true` for one that is not.
+/// Returns whether all eight bytes are plain. It may return `false` for plain bytes, but never
+/// `true` if one of them is not.
 fn is_plain_word(word: u64) -> bool {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = ONES << 7;

@@ -1,13 +1,12 @@
 //! [`KeyAuth`]: identifies the client by the key it sends.
 //!
-//! Two look-ups through the cache: the credential by its cache key, then the consumer by its
-//! primary key. Both keys are the rows' own, so a change of either row evicts by itself; this
-//! plugin registers no handler. A worker's L1 holds both in the form they are used in, headers
-//! ready to be set, and is asked by the bytes of the key and of the id: a request whose rows are in
-//! L1 formats nothing.
+//! It makes two lookups through the cache: the credential by its cache key, then the consumer by
+//! its primary key. Both keys are the rows' own, so a change of either row evicts its entry without
+//! a handler of this plugin. A worker's L1 holds both in the form in which they are used, with
+//! headers ready to be set, and finds them by the bytes of the key and of the id. A request whose
+//! rows are in L1 formats nothing.
 //!
-//! A key that leads to no credential is cached as absent, in the zone that absences have to
-//! themselves.
+//! A key without a credential is cached as absent. Absences have a zone of their own.
 
 use std::{fmt, sync::Arc};
 
@@ -33,7 +32,7 @@ const CONSUMER_CUSTOM_ID: HeaderName = HeaderName::from_static("x-consumer-custo
 const CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-identifier");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Lets requests with a known key pass, and tells the upstream whose it is.
+/// Lets requests with a known key pass, and tells the upstream whose key it is.
 pub(crate) struct KeyAuth {
     names: View<KeyNames>,
     forwarding: KeyForwarding,
@@ -44,7 +43,7 @@ pub(crate) struct KeyAuth {
     consumers: Cached<Consumer, Identity>,
     credential_rows: Dao<KeyAuthCredential>,
     consumer_rows: Dao<Consumer>,
-    /// The most bytes of a key that can be stored.
+    /// The maximum number of bytes of a key that can be stored.
     longest_key: usize,
 }
 
@@ -97,7 +96,7 @@ impl Identity {
     }
 }
 
-/// Makes a header of this text; `None` if it holds what no header can, such as a line end.
+/// Makes a header value of a text; `None` if no header can hold it, for example a line end.
 fn text(text: &str) -> Option<HeaderValue> {
     HeaderValue::from_bytes(text.as_bytes()).ok()
 }
@@ -105,7 +104,8 @@ fn text(text: &str) -> Option<HeaderValue> {
 impl KeyAuth {
     async fn credential(&self, key: &str) -> Result<Option<Arc<Credential>>, GetError> {
         let rows = &self.credential_rows;
-        // Never served past its time, by the database's clock.
+        // The load carries the time that the row has left by the database's clock, so the cache
+        // does not serve it later.
         let load = || rows.load_by("key", key);
         self.credentials.get(key, load).await
     }
@@ -117,13 +117,13 @@ impl KeyAuth {
     }
 
     async fn authenticate(&self, key: &[u8]) -> Result<(Arc<Credential>, Arc<Identity>), Response> {
-        // A key that cannot be stored need not be looked up; to cache that it is absent would let
-        // anyone fill the cache with keys as long as a head may be.
+        // A key that is too long to be stored need not be looked up. If its absence were cached,
+        // any client could fill the cache with keys as long as a head may be.
         if key.len() > self.longest_key {
             return Err(Refusal::UnknownKey.answer());
         }
 
-        // Keys are text: what is not UTF-8 is no one's key.
+        // Keys are text: bytes that are not UTF-8 are no one's key.
         let key = std::str::from_utf8(key).map_err(|_| Refusal::UnknownKey.answer())?;
         // Nor is a digest a key: reading the database gives no one access.
         if digest::is_one(key) {
@@ -145,7 +145,7 @@ impl KeyAuth {
         };
 
         let identity = self.identity(id).await.map_err(|error| failed(&error))?;
-        // Deleted between the two lookups, and its credentials with it.
+        // It was deleted between the two lookups, and its credentials with it.
         let identity = identity.ok_or_else(|| Refusal::UnknownKey.answer())?;
         Ok((credential, identity))
     }

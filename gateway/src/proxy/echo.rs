@@ -20,8 +20,8 @@ impl Echo {
     }
 
     /// Answers `{"method", "path", "query", "headers": {..}, "node_id", "worker_id"}`. A header
-    /// that came more than once is shown once, its values joined by a comma, which is what HTTP
-    /// says they mean.
+    /// that came more than once is shown once, with its values joined by commas, which means the
+    /// same in HTTP.
     pub(super) fn answer(&self, head: &Parts) -> Response {
         let mut out = Vec::with_capacity(self.capacity(head));
         out.extend_from_slice(b"{\"method\":");

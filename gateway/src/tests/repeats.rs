@@ -1,4 +1,4 @@
-//! How often an upstream is asked for one request.
+//! How often one request is sent to an upstream.
 
 use std::{cell::Cell, net::SocketAddr, rc::Rc};
 
