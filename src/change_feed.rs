@@ -136,9 +136,9 @@ pub struct ChangeFeed {
 /// Where a feed gets its changes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// From the log, from its place on.
+    /// From the log, from the feed's place on.
     Replaying,
-    /// From the node, without what it got from the log already.
+    /// From the node's ring, without the changes that it already got from the log.
     Live,
 }
 
@@ -182,7 +182,7 @@ impl Node {
         let shared = self.shared();
         let feed = shared.feed.clone();
 
-        // Before the log is asked: what is committed from here on comes from the ring.
+        // Before the log is asked: changes that are committed from here on come from the ring.
         let watcher = feed.ring().subscribe().ok_or(TooManyFeeds(MAX_WATCHERS))?;
         let replay = match (&shared.following, &options.after) {
             (Some(following), Some(start)) => {
@@ -220,9 +220,10 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`NoFeedStart::Invalid`] if the token is forged or comes from another database;
-    /// [`NoFeedStart::Unplaced`] if it comes from an earlier version, and on a node without a
-    /// store, whose stream can only be read from the [`Place`] of a record.
+    /// [`NoFeedStart::Invalid`] if the token is forged or comes from another database.
+    /// [`NoFeedStart::Unplaced`] if it comes from an earlier version, from a node that had not read
+    /// the log yet, or from a node whose log is a stream, which can only be read from the [`Place`]
+    /// of a record.
     ///
     /// # Examples
     ///
@@ -243,7 +244,8 @@ impl Node {
 
         let is_own = match (&shared.following, position.origin) {
             (None, Origin::Node) => shared.positions.started(position.mark.epoch()) == Started::Now,
-            // Of another epoch than the node's present changes: a gap.
+            // Not a place among this node's own changes. If it is not in the node's log either,
+            // the feed begins with a gap.
             (Some(_), Origin::Node) | (_, Origin::Log) => false,
         };
         Ok(match place.0.position() {
@@ -342,8 +344,8 @@ impl ChangeFeed {
         }
     }
 
-    /// Continues with the node's own changes, since the log has no more. If some of these have been
-    /// dropped from the ring in the meantime, the log is read on for them.
+    /// Continues with the changes in the ring, since the log has no more. If the ring has dropped
+    /// some of them in the meantime, they are read from the log.
     fn go_live(&mut self) {
         if self.watcher.has_missed() {
             let gap = self.watcher.pass_over();
@@ -366,7 +368,7 @@ impl ChangeFeed {
         }
     }
 
-    /// Goes back to a place of a node without a log, or begins with a gap.
+    /// Goes back to a place on a node without a log, or begins with a gap.
     fn go_back(&mut self) {
         let Some(start) = &self.options.after else {
             return;

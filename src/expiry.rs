@@ -1,6 +1,6 @@
-//! Removes rows past their time, at intervals, for every entity whose rows expire.
+//! Removes expired rows at intervals, for every entity whose rows expire.
 //!
-//! Readers no longer see a row past its time; this frees its space, and handlers receive its
+//! Readers no longer see an expired row. Its removal frees its space, and handlers receive its
 //! deletion. Nodes that share a database take turns: the store lets one of them work on an entity
 //! at a time.
 

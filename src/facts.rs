@@ -26,7 +26,7 @@ pub(crate) fn of(
 fn digest(tables: &[&'static Schema], recorded: &[&'static Schema]) -> String {
     let tables = tables.iter().map(|schema| sorted(&schema.to_json()));
 
-    // JSON never begins like that.
+    // No JSON begins with this word, so the two kinds of schemas never look alike.
     let recorded = recorded
         .iter()
         .map(|schema| format!("recorded {}", sorted(&schema.to_json())));
