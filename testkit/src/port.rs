@@ -1,4 +1,4 @@
-//! Ports of this machine: one that is free, and a server that listens on one.
+//! Ports of this machine: finds free ones, and starts servers on them.
 
 use std::{
     io,
@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-/// How often a start is tried: another process may take the port that was found free.
+/// How often a start is tried, since another process may take the port that was found free.
 const STARTS: usize = 3;
 
 /// Returns a port that is free now.
@@ -27,7 +27,7 @@ pub(crate) fn started<S>(mut start: impl FnMut() -> io::Result<S>) -> io::Result
     start()
 }
 
-/// Waits until something listens on a port; half a minute at most.
+/// Waits until something listens on a port, for half a minute at most.
 pub(crate) fn wait_for_listener(port: u16) -> io::Result<()> {
     let mut pause = Command::new("sleep");
     pause.arg("0.02");

@@ -38,13 +38,13 @@ pub enum Link {
     /// earlier data on another.
     Uneven(Duration),
     /// The server has lost its connections and the clients have not: what clients send is read and
-    /// discarded. New connections are like that, too. They stay so when the link is open again.
+    /// discarded. New connections are like that, too. They stay so after the link opens again.
     HalfOpen,
-    /// The next commit is lost, and the link does this from then on.
+    /// The next commit is lost. From then on, the link does what [`Then`] says.
     Losing(Commit, Then),
 }
 
-/// What of a commit is lost with its connection.
+/// Which message of a commit is lost with its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
     /// The server never receives it.
@@ -58,11 +58,11 @@ pub enum Commit {
 pub enum Then {
     /// Everything passes.
     Open,
-    /// Nothing does.
+    /// It refuses all connections.
     Refusing,
 }
 
-/// Whether a connection is slow where the link is uneven.
+/// Whether a connection is slow while the link is uneven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
     Fast,
@@ -241,7 +241,7 @@ async fn pass(
     }
 }
 
-/// Holds a message up, where the link is slow and stays so.
+/// Delays a message while the link is slow for it, until the link changes.
 async fn hold(link: Link, lane: Lane, changed: &mut watch::Receiver<Link>) {
     let time = match (link, lane) {
         (Link::Slow(time), _) | (Link::Uneven(time), Lane::Slow) => time,
@@ -254,7 +254,7 @@ async fn hold(link: Link, lane: Lane, changed: &mut watch::Receiver<Link>) {
     let _ = timeout(time, changed.wait_for(|now| *now != link)).await;
 }
 
-/// Reads what a client sends until it hangs up, or the link refuses it.
+/// Reads and discards what a client sends, until it hangs up or the link refuses it.
 async fn swallow(mut client: TcpStream, mut link: watch::Receiver<Link>) -> io::Result<()> {
     let mut said = vec![0; MESSAGE];
     loop {
@@ -269,7 +269,7 @@ async fn swallow(mut client: TcpStream, mut link: watch::Receiver<Link>) -> io::
     }
 }
 
-/// Returns whether it is the statement `COMMIT` alone: a `BEGIN` may say `READ COMMITTED`.
+/// Returns whether the message ends with the statement `COMMIT`; `READ COMMITTED` does not.
 fn is_commit(message: &[u8]) -> bool {
     message.ends_with(b"COMMIT\0")
 }

@@ -1,4 +1,4 @@
-//! [`Server`] and [`Database`].
+//! [`Server`] and [`Database`]: a PostgreSQL server for tests, and an empty database on it.
 
 use std::{
     fs,
@@ -16,25 +16,25 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConne
 
 use crate::port::{free_port, started};
 
-/// The user that runs the server where the tests run as root, which PostgreSQL refuses to.
+/// The user that runs the server if the tests run as root, because PostgreSQL refuses to.
 pub(crate) const USER: &str = "postgres";
 
-/// A running server.
+/// A running PostgreSQL server. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Server {
     port: u16,
     pub(crate) directory: PathBuf,
     databases: AtomicU32,
-    /// Its standard input is what keeps the server running.
+    /// The process that keeps the server running until its standard input closes.
     keeper: Child,
 }
 
 /// How a server ends before it is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// In order: nothing is lost.
+    /// An orderly shutdown: nothing is lost.
     Clean,
-    /// At once, as by a loss of power: what was committed without waiting for the disk may be lost.
+    /// At once, as in a power failure: commits that did not wait for the disk may be lost.
     Crash,
 }
 
@@ -216,7 +216,7 @@ impl Server {
         }
     }
 
-    /// Returns a database that the server has already, as a standby has those of its primary.
+    /// Returns a database that the server already has, as a standby has those of its primary.
     #[must_use]
     pub fn existing(&self, name: &str) -> Database {
         Database {
@@ -225,7 +225,7 @@ impl Server {
         }
     }
 
-    /// Ends the server and starts it again on its port; returns once it answers.
+    /// Ends the server and starts it again on its port. Returns once it answers.
     ///
     /// # Panics
     ///
@@ -259,7 +259,7 @@ impl Server {
         self.port
     }
 
-    /// Returns the process of the server.
+    /// Returns the id of the server's process.
     ///
     /// # Panics
     ///
@@ -279,7 +279,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Ends the pipe, on which the keeper stops the server.
+        // Closes the pipe, so that the keeper stops the server.
         drop(self.keeper.stdin.take());
         let ended = self.keeper.wait();
         debug_assert!(ended.is_ok(), "the keeper is our child");
@@ -333,7 +333,7 @@ impl Database {
         ran.unwrap_or_else(|error| panic!("psql: {error}"))
     }
 
-    /// Runs a script in `psql` on a server that may be away. Returns what it printed.
+    /// Runs a script in `psql` on a server that may be down. Returns what it printed.
     ///
     /// # Errors
     ///
@@ -388,8 +388,8 @@ fn options(port: u16, database: &str) -> PgConnectOptions {
         .disable_statement_logging()
 }
 
-/// Returns the data directory that every server copies; made by the first test binary that needs
-/// one.
+/// Returns the data directory that every server copies. The first test binary that needs it makes
+/// it.
 fn template() -> io::Result<PathBuf> {
     let initdb = binary("initdb")?;
     let version = Command::new(&initdb).arg("--version").output()?.stdout;
@@ -400,7 +400,7 @@ fn template() -> io::Result<PathBuf> {
         return Ok(place);
     }
 
-    // Made beside its place and moved there whole, so that no one copies half of it.
+    // Made elsewhere and moved into place whole, so that no one copies half of it.
     let made = tempfile::Builder::new()
         .prefix("tidings-initdb-new-")
         .permissions(fs::Permissions::from_mode(0o755))
@@ -446,7 +446,7 @@ pub(crate) fn command_of_user(directory: &Path, program: &Path) -> Command {
     }
 }
 
-/// Returns what goes before a command so that it does not run as root.
+/// Returns the words to put before a command so that it does not run as root.
 pub(crate) fn as_user(directory: &Path) -> Vec<String> {
     if user_id().is_ok_and(|id| id == 0) {
         let reuid = format!("--reuid={USER}");
@@ -472,7 +472,7 @@ pub(crate) fn user_id() -> io::Result<u32> {
     Ok(fs::metadata("/proc/self")?.uid())
 }
 
-/// Finds a program of PostgreSQL's.
+/// Finds a program of PostgreSQL.
 pub(crate) fn binary(name: &str) -> io::Result<PathBuf> {
     let named = std::env::var_os("TIDINGS_POSTGRES_BIN").map(PathBuf::from);
     let packaged = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();

@@ -22,7 +22,7 @@ impl Server {
         })
     }
 
-    /// Makes a primary of a standby, and waits until it is one.
+    /// Promotes a standby to a primary, and waits until it is one.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! [`Certificates`]: what a server with TLS shows, and what its clients trust.
+//! [`Certificates`]: those that the clients of a server with TLS trust, or must not trust.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use crate::{
     server::{command_of_user, copy_template, run},
 };
 
-/// The certificates of a server with TLS, which `openssl` made. They are removed with the server.
+/// The certificates of a server with TLS, made by `openssl`. They are removed with the server.
 #[derive(Debug)]
 pub struct Certificates {
     directory: PathBuf,
@@ -58,12 +58,12 @@ impl Server {
     }
 }
 
-/// Makes a certificate that signs itself.
+/// Makes a self-signed certificate.
 fn authority(directory: &Path, name: &str) -> io::Result<()> {
     run(&mut request(directory, name, &format!("/CN={name}")))
 }
 
-/// Returns the command that makes a key, and a certificate that is good for a day.
+/// Returns the command that makes a key, and a certificate that is valid for a day.
 fn request(directory: &Path, name: &str, subject: &str) -> Command {
     let mut command = command_of_user(directory, Path::new("openssl"));
     command.current_dir(directory);
