@@ -7,12 +7,12 @@
 //!    cache.
 //! 2. A round is a number of slices. In each slice every contestant runs once, in an order that
 //!    rotates from slice to slice; on several threads all of them start a contestant's turn
-//!    together. The first round warms up and is thrown away.
+//!    together. Half a round runs first as a warm-up, and is thrown away.
 //! 3. A turn gives nanoseconds per operation (the mean of its threads). A round's figure is the
-//!    median of its slices, the subject's the median of its rounds: a neighbour on the machine that
-//!    takes the core for some milliseconds spoils a few slices and no median.
-//! 4. The turns of one slice have the same input, so their checksums must be equal on every thread;
-//!    the run ends with an error that names the two contestants when they are not.
+//!    median of its slices, and the subject's is the median of its rounds. Another process that
+//!    takes the core for some milliseconds spoils a few slices, but no median.
+//! 4. The turns of one slice have the same input, so their checksums must be equal on every thread.
+//!    If they are not, the run ends with an error that names the two contestants.
 //!
 //! # Examples
 //!
@@ -41,11 +41,11 @@ mod error;
 mod statistics;
 // The machine, and the versions of the peers.
 mod machine;
-// A way to do a subject's work; knows no other contestant.
+// A way to do a subject's work. Must not know another contestant.
 mod contestant;
 // Where threads wait for each other before a turn.
 mod gate;
-// One subject's rounds; knows nothing of tables.
+// One subject's rounds. Must not know tables.
 mod rounds;
 // Groups of subjects, their table and their JSON.
 mod report;

@@ -39,7 +39,7 @@ pub(super) fn file_url(directory: &Path) -> String {
     format!("sqlite://{}/bench.db", directory.display())
 }
 
-/// The nodes: the first one writes, and the second one's handler notes when it ran.
+/// The nodes. The first one writes, and a handler on the second one notes when it ran.
 pub(super) struct Members {
     nodes: Vec<Node>,
     flags: Dao<Flag>,
@@ -47,7 +47,7 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Starts nodes on one database.
+    /// Starts this many nodes on one database.
     pub(super) async fn on(
         url: &str,
         count: usize,

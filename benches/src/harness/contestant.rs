@@ -1,4 +1,4 @@
-//! [`Contestant`]: a name, and what makes its state on each thread.
+//! [`Contestant`]: a name, and a function that makes its state on each thread.
 
 use std::{
     fmt,
@@ -9,11 +9,11 @@ use std::{
 /// Which turn is being run; the same for every contestant of a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// The round, counted from 0; the warm-up is round 0 as well.
+    /// The round, counted from 0. The warm-up has this number too.
     pub round: usize,
     /// The slice within the round.
     pub slice: usize,
-    /// Counts the slices of the subject; use it to choose the slice's input.
+    /// Counts the slices of the subject, those of the warm-up included. Choose the input by it.
     pub number: usize,
 }
 
@@ -41,7 +41,7 @@ impl Sample {
         }
     }
 
-    /// Nanoseconds per operation.
+    /// Returns the nanoseconds per operation.
     #[must_use]
     pub fn nanoseconds(&self) -> f64 {
         self.elapsed.as_nanos() as f64 / self.operations.max(1) as f64
@@ -58,10 +58,10 @@ pub struct Contestant<'a> {
 }
 
 impl<'a> Contestant<'a> {
-    /// Names a contestant; ours is called `tidings`, a peer has its crate's name.
+    /// Makes a contestant. Ours is called `tidings`; a peer has its crate's name.
     ///
     /// `prepare` is called once on each of the subject's threads, with the thread's index, and
-    /// makes the runner of the turns there, which may be `!Send`. Work that is not to be timed
+    /// makes the runner of the turns there, which may be `!Send`. Work that must not be timed
     /// belongs in the runner, outside [`Sample::time`].
     pub fn new<R>(name: impl Into<String>, prepare: impl Fn(usize) -> R + Sync + 'a) -> Self
     where

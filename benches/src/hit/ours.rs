@@ -12,8 +12,8 @@ use crate::{
     workload::{self, Credential},
 };
 
-/// The node's cache; each thread that asks is attached, and holds what it asks for after the
-/// warm-up.
+/// The node's cache. Each thread that asks is attached: after the warm-up, its L1 holds all that it
+/// asks for.
 pub(super) struct Ours {
     cache: Cache,
     /// The runtime that loads would run on.

@@ -12,7 +12,7 @@ use crate::{
 
 const POPULATION: usize = 10_000;
 
-/// The keys with their credentials, and an order to ask in that no small cache keeps up with.
+/// The keys with their credentials. A small cache hits none of them if they are asked for in turn.
 struct Input {
     entries: Vec<(CacheKey, Credential)>,
 }
@@ -35,7 +35,7 @@ impl Input {
         })
     }
 
-    /// One turn that fills a cache, untimed, and times the removal of each key.
+    /// Runs one turn: fills a cache, untimed, then times the removal of each key.
     fn removal(
         &self,
         insert: impl Fn(&CacheKey, &Credential),
@@ -65,8 +65,8 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
     bench.subject("invalidate", 1, removals(&input))
 }
 
-/// Ours, with an L1 that holds a hundredth of what is asked for in turn: every `get` is answered by
-/// L2, copies the value into L1 and drops what was there.
+/// Makes our contestant. Its L1 holds a hundredth of what is asked for in turn, so every `get` is
+/// answered by L2, copies the value into L1 and drops another one there.
 fn promotion(input: &Input) -> Contestant<'_> {
     Contestant::new("tidings", move |_| {
         let (runtime, cache) = ours::on_this_thread((input.entries.len() / 100).max(1));
@@ -90,7 +90,7 @@ fn promotion(input: &Input) -> Contestant<'_> {
     })
 }
 
-/// quick_cache's `get`, and a copy of the value for the caller's thread alone.
+/// Makes quick_cache's contestant: a `get`, and a copy of the value for the caller's thread alone.
 fn get_and_clone(input: &Input) -> Contestant<'_> {
     Contestant::new("quick_cache", move |_| {
         let cache = peers::quick_cache();
