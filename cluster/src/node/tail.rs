@@ -30,8 +30,8 @@ use crate::{
     turn::turn,
 };
 
-/// After how many failures in a row the log counts as out of reach: a connection that broke is
-/// opened again at once.
+/// The log counts as out of reach after this many failures in a row. Fewer may be one connection
+/// that broke and is opened again at once.
 const UNANSWERED: u32 = 3;
 
 /// Follows the log until the node is superseded, or the task is dropped.
@@ -51,9 +51,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 struct Tail {
     shared: Arc<Shared>,
-    /// That of the last join.
+    /// The incarnation that the last join returned.
     incarnation: Option<Incarnation>,
-    /// Whether the last read left records of its transactions for the next.
+    /// Whether the last read left records of its transactions for the next read.
     cut: Pages,
     returning: Returning,
     capture: Captured,
@@ -61,7 +61,7 @@ struct Tail {
     failures: u32,
     /// How soon wake-ups make it read.
     floor: Floor,
-    /// Which reads bring something new.
+    /// Distinguishes the reads that return something new.
     news: News,
 }
 
@@ -79,7 +79,7 @@ enum Captured {
     No,
 }
 
-/// Another start has this node's name: it is over.
+/// Another start has this node's name, so this one is over.
 struct Superseded;
 
 /// What the node does after a read.
@@ -163,12 +163,12 @@ impl Tail {
         }
         shared.queue.restart(head.cursor.clone(), gap);
         shared.gate.counts(asked);
-        // Without capture nothing that is loaded can be kept: the reads that follow find that out
+        // Without capture, nothing that is loaded can be kept. The reads that follow notice that
         // again.
         let progress = if head.sight.capture.is_in_place() {
             self.capture = Captured::Yes;
             shared.gate.open();
-            // Nothing is held that could be older than the question.
+            // The cache holds nothing that could be older than the question.
             if !early {
                 shared.gate.prove(asked, shared.gate.generation());
             }
@@ -258,7 +258,7 @@ impl Tail {
         };
         self.cut = Pages::up_to(more);
 
-        // Before the cursor: what it covers is known by its records.
+        // Before the cursor: the trail says which records the cursor covers.
         shared.trail.read(&batch.trail);
         if removed(Rule::CursorAfterApplying) {
             shared.seen.set(batch.cursor.clone());
@@ -270,7 +270,7 @@ impl Tail {
         if shared.evict_children(parents).await == Children::Unknown {
             self.lose_children();
         }
-        // Others may want the processor between two long batches.
+        // Lets other tasks run between two long batches.
         turn().await;
         shared.seen.set(cursor.clone());
         let lost = |mark| shared.trail.has_lost(mark);
