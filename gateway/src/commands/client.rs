@@ -25,9 +25,9 @@ use crate::settings::Client;
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take if the request does not ask to wait.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long a stream may be silent; the node sends a sign of life every 15 s.
+/// How long a stream may be silent. The node sends a heartbeat every 15 s.
 const SILENCE: Duration = Duration::from_secs(60);
-/// The largest answer.
+/// The maximum size of an answer, in bytes.
 const MOST: usize = 64 << 20;
 /// The characters that are escaped in a segment of a path and in a value of a query.
 const PART: &AsciiSet = &NON_ALPHANUMERIC
@@ -36,13 +36,13 @@ const PART: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Asks the admin side of one node.
+/// Sends requests to the admin side of one node.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     node: Client,
 }
 
-/// Events that a node sends on.
+/// A stream of events from a node.
 #[derive(Debug)]
 pub(super) struct Following {
     caller: Caller,
@@ -57,7 +57,7 @@ pub(super) struct Following {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// `null` where there is no body.
+    /// `null` if there is no body.
     pub(super) body: Json,
 }
 
@@ -72,7 +72,7 @@ impl Caller {
         answer.successful()
     }
 
-    /// Sends a request, whose answer may take this much longer than usual. A refused request is an
+    /// Sends a request. Its answer may take `longer` beyond the usual time. A refused request is an
     /// answer; a refused token is a failure.
     pub(super) async fn ask(
         &self,
@@ -179,8 +179,8 @@ impl Caller {
         request.map_err(|error| Failure::wrong_use(error.to_string()))
     }
 
-    /// Reads an answer to its end. It is a failure if the answer is not that of an admin side, or
-    /// if the token is refused.
+    /// Reads an answer to its end. Fails if the answer is not that of an admin side, or if the
+    /// token is refused.
     async fn read(&self, response: http::Response<Incoming>) -> Result<Answer, Failure> {
         let (parts, body) = response.into_parts();
         if parts.headers.contains_key("x-tidings-worker") {
@@ -310,7 +310,7 @@ impl Following {
         }
     }
 
-    /// Makes the failure of a stream that has ended, which must not look like a quiet one.
+    /// Makes the failure of a stream that has ended. It must not look like a quiet one.
     fn over(&self, why: impl std::fmt::Display) -> Failure {
         let admin = &self.caller.node.admin;
         Failure::unreachable(match &self.last {

@@ -1,10 +1,10 @@
-//! [`Wire`]: the socket to the upstream, which counts the bytes received and survives an upstream
-//! that reads no more.
+//! [`Wire`]: the socket to the upstream. It counts the bytes received, and survives an upstream
+//! that stops reading.
 //!
 //! Whether a request may be sent again depends on whether any byte of an answer came, which the
 //! HTTP client above does not report. And an upstream that refuses a body early (413) answers and
-//! closes: writing the rest of the body fails then, while its answer is waiting to be read. So a
-//! failed write counts as done, and reading shows whether the upstream has answered.
+//! closes: then writing the rest of the body fails, while the answer waits to be read. So a failed
+//! write counts as done, and reading shows whether the upstream has answered.
 
 use std::{
     cell::Cell,
@@ -39,7 +39,7 @@ impl Heard {
         self.bytes.get()
     }
 
-    /// Returns whether the upstream takes nothing more.
+    /// Returns whether the upstream has stopped reading.
     pub(super) fn is_deaf(&self) -> bool {
         self.deaf.get()
     }
@@ -98,7 +98,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Returns whether the other end reads no more. It may have sent an answer before.
+/// Returns whether the other end has stopped reading. It may have answered before.
 fn is_closed(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
     matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
