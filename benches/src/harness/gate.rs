@@ -1,8 +1,8 @@
 //! [`Gate`]: where the threads of a subject meet before each turn.
 //!
 //! A parked thread takes tens of microseconds to start again, and the turns of one contestant would
-//! overlap the less for it. So threads that wait spin and yield. A thread that panics breaks the
-//! gate, and the others panic at it instead of waiting without an end.
+//! overlap less. So waiting threads spin and yield. A thread that panics breaks the gate, and the
+//! others panic at it instead of waiting indefinitely.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -25,7 +25,7 @@ impl Gate {
         }
     }
 
-    /// Waits until every thread is here as often as this one.
+    /// Waits until every thread has come here as often as this one.
     ///
     /// # Panics
     ///

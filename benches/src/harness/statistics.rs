@@ -1,6 +1,6 @@
 //! Medians and percentiles.
 
-/// The middle of the values, or the mean of the two middle ones; NaN for none.
+/// Returns the middle of the values, or the mean of the two middle ones; NaN if there are none.
 ///
 /// Sorts the values in place.
 #[must_use]
@@ -14,8 +14,8 @@ pub fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-/// The smallest value that at least `percent` per cent of the values do not exceed (nearest rank);
-/// NaN for none.
+/// Returns the smallest value that at least `percent` per cent of the values do not exceed (nearest
+/// rank); NaN if there are none.
 ///
 /// Sorts the values in place.
 #[must_use]
@@ -29,7 +29,7 @@ pub fn percentile(values: &mut [f64], percent: f64) -> f64 {
         .unwrap_or(f64::NAN)
 }
 
-/// How far the extremes are apart, in per cent of the median; NaN for no values.
+/// Returns how far the extremes are apart, in per cent of the median; NaN if there are no values.
 pub(super) fn spread(values: &mut [f64]) -> f64 {
     let middle = median(values);
     match values {
