@@ -9,6 +9,9 @@
 // The secrets with which views' tables hash.
 mod seed;
 
+// Which hits are sampled. Must not know what for.
+pub(crate) mod sampling;
+
 // A table whose lookup is bounded by construction. Must not know its use.
 pub(crate) mod window;
 

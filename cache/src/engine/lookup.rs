@@ -15,7 +15,8 @@ use crate::{
     faults::{Step, gap, removed},
     fence::number::{Moment, Number},
     level1::{
-        table::{Content, TableLookup, pause},
+        sampling,
+        table::{Content, TableLookup},
         thread,
     },
     level2::{
@@ -25,8 +26,8 @@ use crate::{
     options::{call::GetOptions, lifetime::limit},
 };
 
-/// One hit in L2 in this many, on average, records the age of its entry, which costs a read of the
-/// clock.
+/// One hit in L2 in nearly twice this many, on average, records the age of its entry, which costs a
+/// read of the clock.
 const AGE_EVERY: u64 = 16;
 
 /// The result of a lookup in both levels.
@@ -206,7 +207,7 @@ impl Engine {
 
         // Chosen by the key's secret hash: a fixed period could coincide with a pattern in how
         // requests use the cache.
-        if pause(key.hash_value(), hits, AGE_EVERY) == 1 {
+        if sampling::distance(key.hash_value(), hits, AGE_EVERY) == 1 {
             self.record_age(read);
         }
 

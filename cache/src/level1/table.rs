@@ -17,6 +17,7 @@ use crate::{
         slots::Slots,
     },
     level1::{
+        sampling,
         view::AnyView,
         window::{Kind, Size},
     },
@@ -181,7 +182,7 @@ impl Table {
         if hits < self.next_touch {
             return TableLookup::Hit(Some(value));
         }
-        self.next_touch = hits + pause(hash, hits, TOUCH_EVERY);
+        self.next_touch = hits + sampling::distance(hash, hits, TOUCH_EVERY);
         TableLookup::Touch(Some(value))
     }
 
@@ -204,7 +205,7 @@ impl Table {
         if hits < self.next_touch {
             return TableLookup::Hit(None);
         }
-        self.next_touch = hits + pause(hash, hits, TOUCH_EVERY);
+        self.next_touch = hits + sampling::distance(hash, hits, TOUCH_EVERY);
         TableLookup::Touch(None)
     }
 
@@ -487,14 +488,4 @@ fn is_below(number: Number, floor: Number) -> bool {
 /// Returns whether memory is to be freed.
 fn is_sparse(entries: &HashTable<Entry>) -> bool {
     entries.len() * 4 < entries.capacity()
-}
-
-/// Returns after how many hits the next is sampled: any number from one to twice `every`, so
-/// `every` on average. By the key's secret hash and not by a fixed period, which falls on one key
-/// alone when requests make as many lookups.
-#[cold]
-pub(crate) fn pause(hash: u64, hits: u64, every: u64) -> u64 {
-    let mut mixed = hash ^ hits.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    1 + (mixed >> 32) % (2 * every - 1)
 }

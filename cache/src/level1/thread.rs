@@ -155,7 +155,7 @@ pub(crate) fn sweep(shared: &Shared, now: Moment) -> Removed {
 
 /// Creates an L1 of a node for this thread.
 pub(crate) fn attach(shared: &Shared, label: &str) -> ThreadGuard {
-    let ended = THREAD.try_with(|thread| {
+    let _ = THREAD.try_with(|thread| {
         let mut thread = thread.try_borrow_mut().ok()?;
         let mut nodes = thread.nodes.iter_mut();
         match nodes.find(|other| other.node == shared.node) {
@@ -167,14 +167,10 @@ pub(crate) fn attach(shared: &Shared, label: &str) -> ThreadGuard {
                 guards: 1,
             }),
         }
-
-        // Forgets nodes whose last handle was dropped. Only guards that were kept leave any.
-        thread.nodes.retain(|other| other.alive.strong_count() > 0);
-        Some(thread.take_detached())
+        Some(())
     });
-    drop(ended);
 
-    // So that the thread shows up in the statistics at once.
+    // Makes the table, so that the thread shows up in the statistics at once.
     count(shared, |_| ());
     ThreadGuard {
         node: shared.node,
@@ -245,6 +241,7 @@ impl Thread {
         self.tables
             .push(Table::new(shared, &self.nodes[index].label));
 
+        // Forgets nodes whose last handle was dropped. Only guards that were kept leave any.
         self.nodes.retain(|other| other.alive.strong_count() > 0);
         Some(self.take_detached())
     }
