@@ -16,7 +16,7 @@ pub(crate) use self::model::*;
 #[cfg(not(shuttle))]
 mod real {
     pub(crate) use std::{
-        sync::atomic::{AtomicBool, AtomicU64, Ordering},
+        sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         thread_local,
     };
 
@@ -69,7 +69,7 @@ mod model {
     pub(crate) use shuttle::{
         sync::{
             MutexGuard,
-            atomic::{AtomicBool, AtomicU64, Ordering},
+            atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         },
         thread_local,
     };

@@ -285,8 +285,8 @@ where
                     return Ok(Next::Answer(answered));
                 }
 
-                // The call asks again, if it has a load left to start.
-                if self.load.is_some() {
+                // The call asks again, if it has a load left to start, and time for it.
+                if self.load.is_some() && !pending.deadlines.is_over() {
                     return Ok(Next::Again);
                 }
             }

@@ -71,6 +71,10 @@ impl Cache {
     /// So a `renew` and a `get` at the same time cause one load. If the row had changed since that
     /// load began, an invalidation would have voided it. If the load fails, the cached value stays.
     ///
+    /// Later callers see what the renewal returned, or something that was read after it; never
+    /// something older. This ends where the key is invalidated or set while the renewal runs: what
+    /// was read last is then not known.
+    ///
     /// # Errors
     ///
     /// See [`get`](Self::get).

@@ -41,10 +41,12 @@ pub(crate) struct Changed;
 
 impl Refusal {
     /// Returns whether what L2 holds must go: the result is or may be newer, and only cannot or
-    /// must not be kept.
-    const fn empties(self) -> bool {
+    /// must not be kept. A renewal has given its result to its callers, who must not see an older
+    /// one afterwards.
+    fn empties(self, flight: &Flight) -> bool {
         match self {
-            Self::Void | Self::Position | Self::Superseded => false,
+            Self::Void | Self::Superseded => false,
+            Self::Position => flight.is_promised(),
             Self::Tag | Self::Contested | Self::Uncached | Self::Heavy | Self::Unheard => true,
         }
     }
@@ -166,7 +168,8 @@ impl Engine {
         };
         // The load that took its place may have read before it and still fill: a renewal must not
         // give what a later caller does not see.
-        let displaced = flight.is_displaced() && !removed(Step::DisplacedGivesNothing);
+        let displaced = flight.is_displaced() && flight.is_promised();
+        let displaced = displaced && !removed(Step::DisplacedGivesNothing);
         flight.land(match displaced {
             true => Landed::Ended,
             false => Landed::Value(answer),
@@ -222,13 +225,13 @@ impl Engine {
                     (refused, Err(Refusal::Tag))
                 }
             },
-            Err(refusal) if refusal.empties() => (self.take_out(key), verdict),
+            Err(refusal) if refusal.empties(flight) => (self.take_out(key), verdict),
             Err(_) => (Removed::default(), verdict),
         };
 
         // After L2 holds the new value: a thread that notes the new number reads it there. Before
         // the lock is released: a set of what was read before this is compared with the slot.
-        let changed = verdict.err().is_none_or(Refusal::empties);
+        let changed = verdict.err().is_none_or(|refusal| refusal.empties(flight));
         let replaced = changed && flight.replaces();
         if replaced && !removed(Step::RenewRaisesSlot) {
             self.raise(key);

@@ -20,7 +20,7 @@ use crate::{
     error::GetError,
     fence::number::{Moment, Noted, Number},
     level2::stored::Stored,
-    sync::{Arc, AtomicBool, Mutex, Ordering},
+    sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering},
     user_code,
 };
 
@@ -120,6 +120,9 @@ pub(crate) struct Flight {
     /// Landing replaces what workers may hold in L1: a renewal or a refresh. Written under the
     /// shard's lock only.
     replaces: AtomicBool,
+    /// A renewal has started or joined it: what it gives is what later callers see. Written under
+    /// the shard's lock only.
+    promised: AtomicBool,
     /// No caller joins it any more, although it has time left: a later caller wanted a load of its
     /// own. Written under the shard's lock only.
     closed: AtomicBool,
@@ -149,9 +152,33 @@ struct State {
 enum TaskState {
     /// It may be about to start.
     Unknown,
-    Runs(AbortHandle),
+    Runs(TaskEnd),
     /// It must end, or has ended.
     Ended,
+}
+
+/// How to end the task of a load, which may be that of several keys: it ends once none of its
+/// flights wants it any more.
+#[derive(Clone)]
+pub(crate) struct TaskEnd {
+    abort: AbortHandle,
+    /// How many flights want it; `None` if there is only one.
+    wanted: Option<Arc<AtomicUsize>>,
+}
+
+impl TaskEnd {
+    pub(crate) fn new(abort: AbortHandle, flights: usize) -> Self {
+        Self {
+            abort,
+            wanted: (flights > 1).then(|| Arc::new(AtomicUsize::new(flights))),
+        }
+    }
+
+    /// Notes that one flight does not want the task any more. Returns whether it was the last.
+    fn leave(&self) -> bool {
+        let wanted = self.wanted.as_ref();
+        wanted.is_none_or(|wanted| wanted.fetch_sub(1, Ordering::AcqRel) == 1)
+    }
 }
 
 impl Flight {
@@ -182,6 +209,7 @@ impl Flight {
             allowed,
             overdue: AtomicBool::new(false),
             replaces: AtomicBool::new(why.replaces()),
+            promised: AtomicBool::new(matches!(why, Why::Renew | Why::Reload)),
             closed: AtomicBool::new(false),
             contested: AtomicBool::new(false),
             displaced: AtomicBool::new(false),
@@ -210,9 +238,14 @@ impl Flight {
         self.replaces.load(Ordering::Relaxed)
     }
 
-    /// Lets the flight replace what is cached. Must be called under the shard's lock.
+    /// Makes the flight that of a renewal, which replaces what is cached. Must be called under the shard's lock.
     pub(crate) fn make_replace(&self) {
         self.replaces.store(true, Ordering::Relaxed);
+        self.promised.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_promised(&self) -> bool {
+        self.promised.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -289,23 +322,39 @@ impl Flight {
         self.state.lock().due
     }
 
-    /// Remembers how to end the load's task, unless it must end already.
-    pub(crate) fn runs_as(&self, abort: AbortHandle) {
+    /// Remembers how to end the load's task. A flight that was ended before leaves it at once.
+    pub(crate) fn runs_as(&self, task: TaskEnd) {
         let mut state = self.state.lock();
         match state.task {
-            TaskState::Unknown | TaskState::Runs(_) => state.task = TaskState::Runs(abort),
+            TaskState::Unknown | TaskState::Runs(_) => state.task = TaskState::Runs(task),
             TaskState::Ended => {
                 drop(state);
-                abort.abort();
+                self.leave(&task);
             }
         }
     }
 
-    /// Ends the load's task: nothing may be filled from it.
+    /// Ends the load: nothing may be filled from it, and callers that have time left ask again. If
+    /// other flights share the task, it goes on for them. With no lock held: this wakes callers.
     pub(crate) fn end(&self) {
         let task = std::mem::replace(&mut self.state.lock().task, TaskState::Ended);
-        if let TaskState::Runs(abort) = task {
-            abort.abort();
+        if let TaskState::Runs(task) = task {
+            self.leave(&task);
+        }
+    }
+
+    fn leave(&self, task: &TaskEnd) {
+        match task.leave() {
+            true => task.abort.abort(), // which lands the flight
+            false => self.land(Landed::Ended),
+        }
+    }
+
+    /// Ends the task, whatever other flights it has.
+    pub(crate) fn abandon(&self) {
+        let task = std::mem::replace(&mut self.state.lock().task, TaskState::Ended);
+        if let TaskState::Runs(task) = task {
+            task.abort.abort();
         }
     }
 

@@ -82,7 +82,7 @@ impl Drop for Flights {
     fn drop(&mut self) {
         for shard in &self.shards {
             let flights = std::mem::take(&mut shard.lock().flights);
-            flights.iter().for_each(|flight| flight.end());
+            flights.iter().for_each(|flight| flight.abandon());
         }
     }
 }

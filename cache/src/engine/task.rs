@@ -29,7 +29,7 @@ use crate::{
     answer::tag::Tag,
     engine::{
         erased::ErasedLoaded,
-        flight::{Flight, Landed, Rank, Why},
+        flight::{Flight, Landed, Rank, TaskEnd, Why},
         node::{Engine, WeakEngine},
         permits::{Permit, Permits},
     },
@@ -116,9 +116,9 @@ impl Engine {
         let background = why == Why::Refresh;
         let span = tracing::debug_span!("load", cache = %self.named.name, background);
         let running = task.run(loading).instrument(span).boxed();
-        let abort = self.node.executor.spawn(running);
+        let end = TaskEnd::new(self.node.executor.spawn(running), flights.len());
         for flight in &flights {
-            flight.runs_as(abort.clone());
+            flight.runs_as(end.clone());
         }
     }
 }
@@ -221,9 +221,15 @@ impl Task {
         self.count_late(&engine);
 
         // All flights stay, even voided ones: the results of the load are matched with them by
-        // their order.
-        let useful = |useful, flight| engine.overdue(flight, &self.terms) || useful;
-        self.flights.iter().fold(false, useful)
+        // their order. But the load does not go on for those.
+        let is_of_use = |flight: &&Arc<Flight>| engine.overdue(flight, &self.terms);
+        let (useful, voided): (Vec<_>, Vec<_>) = self.flights.iter().partition(is_of_use);
+        if useful.is_empty() {
+            return false;
+        }
+
+        voided.iter().for_each(|flight| flight.end());
+        true
     }
 
     fn count_late(&self, engine: &Engine) {

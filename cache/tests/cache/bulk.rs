@@ -1,11 +1,15 @@
 //! Many keys with one load.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use tidings_cache::{Cache, CacheKey, GetError, GetOptions};
+use tidings_cache::{Cache, CacheKey, GetError, GetOptions, ManualClock};
+use tokio::task::JoinHandle;
 
 use crate::kit::{Failure, Gate, Source, key, timed};
 
@@ -126,4 +130,120 @@ async fn a_bulk_call_and_a_get_share_their_loads() {
         .map(|value| **value.as_ref().unwrap())
         .collect();
     assert_eq!(bulk, [1, 2, 2]);
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+type Got = Result<Option<Arc<u8>>, GetError>;
+
+/// A load of the keys `a` and `b` that waits at the gate. The time of its own call is over; a caller
+/// of `a` alone has joined it and has a second left, or more.
+struct LateBulk {
+    cache: Cache,
+    clock: ManualClock,
+    gate: Gate,
+    joined: JoinHandle<Got>,
+}
+
+async fn late_bulk(options: GetOptions) -> LateBulk {
+    let (builder, clock) = timed();
+    let cache = builder.deadline(2 * SECOND).build().unwrap();
+    let gate = Gate::new();
+    let (loading, own) = (gate.clone(), cache.clone());
+    let bulk = tokio::spawn(async move {
+        let load = |asked: Vec<CacheKey>| {
+            let gate = loading.clone();
+            async move {
+                gate.pass().await;
+                let found = asked.into_iter().map(|key| (key, Some(7_u8)));
+                Ok::<_, Failure>(found.collect::<Vec<_>>())
+            }
+        };
+        let keys = ["a", "b"].map(key);
+        own.get_bulk(&keys, GetOptions::default(), load).await
+    });
+    gate.reached().await;
+
+    clock.advance(SECOND);
+    let (own, load) = (cache.clone(), Source::default().give(Some(0_u8)));
+    let joined = tokio::spawn(async move { own.get(&key("a"), options, load).await });
+    while cache.stats().joined == 0 {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(SECOND);
+    assert!(matches!(bulk.await.unwrap(), Err(GetError::Deadline(_))));
+    LateBulk {
+        cache,
+        clock,
+        gate,
+        joined,
+    }
+}
+
+impl LateBulk {
+    /// Waits until the load itself is overdue.
+    async fn overdue(self) -> Self {
+        while self.cache.stats().load_deadlines == 0 {
+            tokio::task::yield_now().await;
+        }
+        self
+    }
+
+    /// Makes a load of `b` that is late at once, in place of the bulk's, which is late too.
+    async fn displace(&self) {
+        let slow = Gate::new();
+        let (own, load) = (
+            self.cache.clone(),
+            Source::default().behind(&slow, Some(1_u8)),
+        );
+        let brief = GetOptions::default().deadline(SECOND / 4);
+        let caller = tokio::spawn(async move { own.get(&key("b"), brief, load).await });
+        slow.reached().await;
+        self.clock.advance(SECOND / 4);
+        assert!(matches!(caller.await.unwrap(), Err(GetError::Deadline(_))));
+    }
+
+    /// Lets the bulk load go on, and returns what the caller of `a` got and what is cached of it.
+    async fn ends(self) -> (Option<u8>, Option<u8>) {
+        self.gate.open();
+        let got = self.joined.await.unwrap().expect("a value");
+        let cached = self.cache.cached::<u8>(&key("a")).unwrap();
+        let cached = cached.and_then(|cached| cached.value.as_deref().copied());
+        (got.as_deref().copied(), cached)
+    }
+}
+
+#[tokio::test]
+async fn a_late_bulk_load_goes_on_for_the_others_when_one_key_is_invalidated() {
+    let late = late_bulk(GetOptions::default()).await.overdue().await;
+    late.cache.invalidate_local(&key("b"));
+    assert_eq!(late.ends().await, (Some(7), Some(7)));
+}
+
+#[tokio::test]
+async fn a_late_bulk_load_goes_on_for_the_others_when_one_key_is_displaced() {
+    let late = late_bulk(GetOptions::default()).await.overdue().await;
+    late.displace().await;
+    assert_eq!(late.ends().await, (Some(7), Some(7)));
+}
+
+/// The load is not overdue: a caller of one of its keys has more time.
+#[tokio::test]
+async fn a_bulk_load_in_time_goes_on_when_one_key_is_displaced() {
+    let patient = GetOptions::default().deadline(100 * SECOND);
+    let late = late_bulk(patient).await;
+    for _ in 0..2 {
+        late.displace().await;
+    }
+    assert_eq!(late.ends().await, (Some(7), Some(7)));
+}
+
+#[tokio::test]
+async fn a_late_bulk_load_ends_once_no_key_wants_it() {
+    let late = late_bulk(GetOptions::default()).await.overdue().await;
+    late.cache.invalidate_local(&key("b"));
+    late.cache.invalidate_local(&key("a"));
+    // Its caller asks again, and loads by itself.
+    let got = late.joined.await.unwrap().expect("a value");
+    assert_eq!(got.as_deref(), Some(&0));
 }

@@ -108,6 +108,18 @@ fn an_l1_stays_within_its_bytes() {
 }
 
 #[test]
+fn a_guard_that_is_kept_leaves_the_thread_its_level() {
+    let cache = Cache::builder().attach(Attach::ByHand).build().unwrap();
+    cache.attach_thread("kept").keep();
+    cache.set(k(), Some(1_u8), GetOptions::default()).unwrap();
+    assert_eq!(
+        [outcome(&cache), outcome(&cache)],
+        [Outcome::L2, Outcome::L1]
+    );
+    assert_eq!(&*cache.thread_stats()[0].label, "kept");
+}
+
+#[test]
 fn an_entry_may_take_a_sixteenth_of_an_l1_and_no_more() {
     let kept = |bytes| {
         let cache = Cache::builder().l1_bytes(bytes).build().unwrap();

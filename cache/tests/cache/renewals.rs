@@ -1,5 +1,6 @@
 //! A renewal replaces: what it gave is what later callers see, or something that was read after it,
-//! whatever other loads of the key were in progress beside it.
+//! whatever other loads of the key were in progress beside it. Where the key was invalidated or set
+//! meanwhile, that decides.
 
 use std::{
     sync::{Arc, Mutex},
@@ -224,6 +225,93 @@ async fn a_renewal_outlives_callers_with_bounds() {
     }
     settle(&cache).await;
     assert_eq!(seen(&cache), Some(9));
+}
+
+#[tokio::test]
+async fn a_renewal_does_not_replace_what_a_bounded_caller_has_loaded_beside_it() {
+    let (cache, clock) = patient(|builder| builder);
+    let (slow, gate) = (Gate::new(), Gate::new());
+    let renewal = renew(&cache, &slow, Loaded::new(2)).await;
+    clock.advance(SECOND);
+    let bounded = GetOptions::default().max_staleness(SECOND);
+    let caller = get(&cache, &gate, 1, bounded).await;
+
+    gate.open();
+    assert_eq!(value(caller.await.unwrap()), 1);
+    assert_eq!(seen(&cache), Some(1));
+    slow.open();
+    assert_eq!(value(renewal.await.unwrap()), 2);
+    assert_eq!(seen(&cache), None, "which of the two is newer is not known");
+}
+
+#[tokio::test]
+async fn a_caller_that_has_time_left_asks_again_when_its_late_load_is_ended() {
+    let (cache, clock) = patient(|builder| builder);
+    let slow = Gate::new();
+    let first = renew(&cache, &slow, Loaded::new(2)).await;
+    clock.advance(SECOND);
+    let second = join(&cache).await;
+    clock.advance(SECOND);
+    assert!(first.await.unwrap().is_err());
+    while cache.stats().load_deadlines == 0 {
+        tokio::task::yield_now().await;
+    }
+
+    cache.invalidate_local(k());
+    assert_eq!(value(second.await.unwrap()), 0, "its own load");
+}
+
+#[tokio::test]
+async fn a_caller_whose_time_is_over_starts_no_load_of_its_own() {
+    let (cache, clock) = patient(|builder| builder.abandon_after(3 * SECOND));
+    let (gate, source) = (Gate::new(), Source::default());
+    let first = get(&cache, &gate, 1, GetOptions::default()).await;
+    clock.advance(SECOND);
+    let load = source.give(Some(2_u8));
+    let mut joined = Box::pin(cache.get(k(), GetOptions::default(), load));
+    assert!((&mut joined).now_or_never().is_none());
+    clock.advance(SECOND);
+    assert!(first.await.unwrap().is_err());
+
+    // The load is abandoned at the moment at which the caller's own time is over.
+    clock.advance(SECOND);
+    while cache.stats().abandoned == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(joined.await, Err(GetError::Deadline(_))));
+    assert_eq!(source.loads(), 0);
+}
+
+/// It counts as older than the last change of anything that shares its slot, or of any tag.
+#[tokio::test]
+async fn a_renewal_that_its_position_keeps_out_takes_the_old_value_with_it() {
+    let (cache, _clock) = patient(|builder| builder);
+    let gate = Gate::new();
+    cache.set(k(), Some(1_u8), GetOptions::default()).unwrap();
+    let lagging = Loaded::new(2).read_at(cache.number());
+    let renewal = renew(&cache, &gate, lagging).await;
+    cache.invalidate_tag_local("other");
+    gate.open();
+    assert_eq!(value(renewal.await.unwrap()), 2);
+    assert_eq!(seen(&cache), None, "older than what the renewal gave");
+}
+
+#[tokio::test]
+async fn of_two_renewals_at_once_neither_is_kept_whatever_their_positions() {
+    let (cache, _clock) = patient(|builder| builder);
+    let (one, two) = (Gate::new(), Gate::new());
+    let first = renew(&cache, &one, Loaded::new(1)).await;
+    let load = Source::default().behind(&two, Loaded::new(2).read_at(cache.number()));
+    let reloading = cache.clone();
+    let second =
+        tokio::spawn(async move { reloading.reload(k(), GetOptions::default(), load).await });
+    two.reached().await;
+
+    one.open();
+    assert_eq!(value(first.await.unwrap()), 1);
+    two.open();
+    assert_eq!(value(second.await.unwrap()), 2);
+    assert_eq!(seen(&cache), None, "older than what the reload gave");
 }
 
 type Action = Box<dyn FnOnce() + Send>;
