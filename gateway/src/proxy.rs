@@ -25,12 +25,17 @@ mod echo;
 mod access;
 
 use std::{
-    convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, pin::pin, rc::Rc, sync::Arc,
+    convert::Infallible,
+    net::{IpAddr, Ipv6Addr},
+    panic::AssertUnwindSafe,
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
     time::Instant,
 };
 
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, Method, header, uri::Authority};
+use http::{HeaderName, HeaderValue, Method, header};
 use hyper::body::Incoming;
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
@@ -334,12 +339,29 @@ fn span(head: &http::request::Parts, peer: &Peer) -> Span {
 /// Returns whether a `Host` header names a host and perhaps a port; it may be empty. What does not
 /// would reach the upstream, which may read it another way.
 fn is_host(value: &HeaderValue) -> bool {
-    let Ok(authority) = Authority::try_from(value.as_bytes()) else {
-        return value.is_empty();
+    let Ok(text) = value.to_str() else {
+        return false;
     };
-    let port = authority.as_str().strip_prefix(authority.host());
-    let digits = port.map(|port| port.strip_prefix(':').unwrap_or(port));
-    digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    let (is_name, port) = match text.strip_prefix('[') {
+        Some(text) => match text.split_once(']') {
+            Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
+            None => return false,
+        },
+        None => {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            (!name.is_empty() && name.bytes().all(is_of_name), port)
+        }
+    };
+    let is_port = match port.strip_prefix(':') {
+        Some(port) => port.bytes().all(|byte| byte.is_ascii_digit()),
+        None => port.is_empty(),
+    };
+    text.is_empty() || (is_name && is_port)
+}
+
+/// Returns whether a byte may be in a host's name, by RFC 3986.
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
 }
 
 /// Refuses requests that hyper accepts but that no proxy may forward.

@@ -29,6 +29,11 @@ fn a_corrupt_request_is_refused_in_our_form() {
             "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: user@a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a:port\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: :80\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: [::1]80\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: [a]\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a[b]\r\n\r\n",
             "GET / HTTP/1.0\r\nHost: a, b\r\n\r\n",
         ] {
             refused(&mut front.client().await, request, "400").await;

@@ -61,7 +61,7 @@ async fn changes_are_followed_and_gone_on_with() {
     let wrong = run(&program, &["tail", "--since", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(2), "{}", err(&wrong));
     assert!(
-        err(&wrong).contains("--since is not a position"),
+        err(&wrong).contains("--since is not the position of a change or a write"),
         "{}",
         err(&wrong)
     );
