@@ -238,7 +238,8 @@ impl Flight {
         self.replaces.load(Ordering::Relaxed)
     }
 
-    /// Makes the flight that of a renewal, which replaces what is cached. Must be called under the shard's lock.
+    /// Makes the flight that of a renewal, which replaces what is cached. Must be called under the
+    /// shard's lock.
     pub(crate) fn make_replace(&self) {
         self.replaces.store(true, Ordering::Relaxed);
         self.promised.store(true, Ordering::Relaxed);

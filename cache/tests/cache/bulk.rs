@@ -136,8 +136,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 type Got = Result<Option<Arc<u8>>, GetError>;
 
-/// A load of the keys `a` and `b` that waits at the gate. The time of its own call is over; a caller
-/// of `a` alone has joined it and has a second left, or more.
+/// A load of the keys `a` and `b` that waits at the gate. The time of its own call is over; a
+/// caller of `a` alone has joined it and has a second left, or more.
 struct LateBulk {
     cache: Cache,
     clock: ManualClock,

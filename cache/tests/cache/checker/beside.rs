@@ -77,7 +77,7 @@ async fn too_old(
     random: &mut Random,
 ) -> Option<String> {
     let mut load = || {
-        let (own, time) = (Arc::clone(source), (random.below(8), random.below(16)));
+        let (own, time) = (Arc::clone(source), (random.below(64), random.below(64)));
         move || slow(own, time)
     };
     let mut renewal = Box::pin(cache.renew(k(), GetOptions::default(), load()));
@@ -86,7 +86,7 @@ async fn too_old(
     let bounded = GetOptions::default().max_staleness(SECOND);
     let mut beside = Box::pin(cache.get(k(), bounded, load()));
     let ended = (&mut beside).now_or_never().is_some();
-    turns(random.below(4)).await;
+    turns(random.below(128)).await;
     source.fetch_add(1, Ordering::SeqCst);
 
     let renewed = match early {
@@ -127,7 +127,7 @@ async fn displaced(
     source.fetch_add(1, Ordering::SeqCst);
 
     renewing.open();
-    turns(random.below(3)).await;
+    turns(random.below(256)).await;
     clock.advance(SECOND / 2);
     let mut third = Box::pin(cache.get(k(), options(), load(&last)));
     let waits = (&mut third).now_or_never().is_none();
