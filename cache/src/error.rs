@@ -45,25 +45,25 @@ pub enum GetError {
 impl GetError {
     #[cold]
     pub(crate) fn options(key: &CacheKey, error: OptionError) -> Self {
-        let key = key.as_str().into();
+        let key = key.to_shown();
         Self::Options(Arc::new(RefusedOption { key, error }))
     }
 
     #[cold]
     pub(crate) fn wrong_type(key: &CacheKey, cached: &'static str, asked: &'static str) -> Self {
-        let key = key.as_str().into();
+        let key = key.to_shown();
         Self::WrongType(Arc::new(WrongType { key, cached, asked }))
     }
 
     #[cold]
     pub(crate) fn late(key: &CacheKey, after: Duration) -> Self {
-        let key = key.as_str().into();
+        let key = key.to_shown();
         Self::Deadline(Arc::new(Late { key, after }))
     }
 
     #[cold]
     pub(crate) fn panicked(key: &CacheKey, message: &str) -> Self {
-        let (key, message) = (key.as_str().into(), message.into());
+        let (key, message) = (key.to_shown(), message.into());
         Self::Panicked(Arc::new(Panicked { key, message }))
     }
 
@@ -79,7 +79,7 @@ impl GetError {
 
     #[cold]
     pub(crate) fn unproven(key: &CacheKey, bound: Duration) -> Self {
-        let key = key.as_str().into();
+        let key = key.to_shown();
         Self::Unproven(Arc::new(Unproven { key, bound }))
     }
 
@@ -139,7 +139,7 @@ impl Error for GetError {
 /// An option that was refused, and the key of the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedOption {
-    /// The key's text.
+    /// The key's text, with secrets masked ([`CacheKey::to_shown`]).
     pub key: String,
     /// Which option, and what would have been right.
     pub error: OptionError,
@@ -155,7 +155,7 @@ impl fmt::Display for RefusedOption {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("key {key} is cached as {cached}, but was requested as {asked}")]
 pub struct WrongType {
-    /// The key's text.
+    /// The key's text, with secrets masked ([`CacheKey::to_shown`]).
     pub key: String,
     /// The type that the key holds or that is being loaded for it.
     pub cached: &'static str,
@@ -167,7 +167,7 @@ pub struct WrongType {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the load of {key} panicked: {message}")]
 pub struct Panicked {
-    /// The key's text.
+    /// The key's text, with secrets masked ([`CacheKey::to_shown`]).
     pub key: String,
     /// The text of the panic, if it had one.
     pub message: String,
@@ -177,7 +177,7 @@ pub struct Panicked {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the load of {key} did not end within {after:?}")]
 pub struct Late {
-    /// The key's text.
+    /// The key's text, with secrets masked ([`CacheKey::to_shown`]).
     pub key: String,
     /// How long the caller waited.
     pub after: Duration,
@@ -190,7 +190,7 @@ pub struct Late {
 )]
 #[non_exhaustive]
 pub struct Unproven {
-    /// The key's text.
+    /// The key's text, with secrets masked ([`CacheKey::to_shown`]).
     pub key: String,
     /// The node's bound on staleness.
     pub bound: Duration,
@@ -200,13 +200,13 @@ pub struct Unproven {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unloaded {
-    /// The key's text.
+    /// The key's text, with secrets masked ([`CacheKey::to_shown`]).
     pub key: String,
 }
 
 impl Unloaded {
     fn new(key: &CacheKey) -> Self {
-        let key = key.as_str().into();
+        let key = key.to_shown();
         Self { key }
     }
 }
@@ -217,7 +217,7 @@ impl Unloaded {
     "a bulk load of {asked} keys answered under {key}, which was not among them: return each value under the key that was passed in"
 )]
 pub struct Unasked {
-    /// The text of the key under which it answered.
+    /// The text of the key under which it answered, with secrets masked.
     pub key: String,
     /// The number of requested keys.
     pub asked: usize,
@@ -235,11 +235,12 @@ struct Failure {
 
 impl LoadError {
     pub(crate) fn new(key: &CacheKey, error: Arc<BoxError>) -> Self {
-        let key = key.as_str().into();
+        let key = key.to_shown();
         Self(Arc::new(Failure { key, error }))
     }
 
-    /// Returns the text of the key that was being loaded.
+    /// Returns the text of the key that was being loaded, with secrets masked
+    /// ([`CacheKey::to_shown`]).
     #[must_use]
     pub fn key(&self) -> &str {
         &self.0.key
@@ -283,7 +284,7 @@ pub enum SetError {
     /// An option was refused; nothing was changed.
     #[error("an option of the set of {key} was refused")]
     Options {
-        /// The key's text.
+        /// The key's text, with secrets masked ([`CacheKey::to_shown`]).
         key: String,
         /// Which option, and what would have been right.
         source: OptionError,
@@ -291,7 +292,7 @@ pub enum SetError {
     /// The key holds a value of another type; nothing was changed.
     #[error("key {key} is cached as {cached}, but was set as {asked}")]
     WrongType {
-        /// The key's text.
+        /// The key's text, with secrets masked ([`CacheKey::to_shown`]).
         key: String,
         /// The type that the key holds.
         cached: &'static str,
@@ -301,7 +302,7 @@ pub enum SetError {
     /// The value is too large for L2. The previous value of the key was removed, since it is older.
     #[error("the value of {key} weighs {weight} bytes, and the cache keeps at most {allowed}")]
     TooHeavy {
-        /// The key's text.
+        /// The key's text, with secrets masked ([`CacheKey::to_shown`]).
         key: String,
         /// The size of its entry, in bytes.
         weight: u64,
@@ -312,7 +313,7 @@ pub enum SetError {
     /// key was removed, since it is older.
     #[error("the value of {key} has no weight: it does not serialize")]
     Weightless {
-        /// The key's text.
+        /// The key's text, with secrets masked ([`CacheKey::to_shown`]).
         key: String,
     },
     /// The key was invalidated, set or renewed since the number that the value was [read
@@ -321,7 +322,7 @@ pub enum SetError {
         "key {key} was invalidated, set or renewed after number {read_at}, at which its value was read: read it again"
     )]
     Changed {
-        /// The key's text.
+        /// The key's text, with secrets masked ([`CacheKey::to_shown`]).
         key: String,
         /// The number that was given.
         read_at: u64,

@@ -15,6 +15,9 @@
 // The secret of the hashes. Must not know a key.
 mod secret;
 
+// Masks for the secrets in keys. Must not know a key.
+mod mask;
+
 // The bytes of one key, and the hash over them.
 mod buffer;
 
@@ -26,7 +29,10 @@ use std::{
 use uuid::Uuid;
 
 use self::buffer::Buffer;
-pub use self::secret::{SecretInUse, set_key_secret};
+pub use self::{
+    mask::mask_keys,
+    secret::{SecretInUse, set_key_secret},
+};
 use crate::timestamp::{Timestamp, TimestampMicros};
 
 /// The longest key, in bytes of text, that is stored without an allocation.
@@ -148,6 +154,13 @@ impl CacheKey {
             }
             Text::Heap(text) => text,
         }
+    }
+
+    /// Returns the key's text as it may be shown to anyone: secrets are masked, as far as
+    /// [`mask_keys`] was told of them.
+    #[must_use]
+    pub fn to_shown(&self) -> String {
+        mask::shown(self.as_str())
     }
 
     /// Returns the key's text as bytes; cheaper than [`as_str`](Self::as_str).

@@ -204,7 +204,7 @@ pub use self::{
 };
 
 #[doc(hidden)]
-pub use self::key::{SecretInUse, set_key_secret};
+pub use self::key::{SecretInUse, mask_keys, set_key_secret};
 
 #[doc(hidden)]
 pub mod derive {

@@ -224,6 +224,34 @@ async fn the_secret_keys_of_a_recorded_entity_are_masked_where_they_are_listed()
     assert!(!text.contains("top-secret"), "{text}");
 }
 
+/// Errors are logged, also by those who have only an error.
+#[tokio::test]
+async fn errors_of_the_cache_show_no_secret_of_a_key() {
+    let file = File::new();
+    let node = Node::builder()
+        .store(file.store(Logging::On).await)
+        .recorded_entity::<Voucher>()
+        .start()
+        .await
+        .expect("a node");
+    let key = CacheKey::new(Voucher::NAME, &["top-secret"]);
+    let fails = || async { Err::<Option<u8>, _>(std::io::Error::other("down")) };
+    let failed = node.cache().get(&key, GetOptions::default(), fails).await;
+    let panics = || async { panic!("{}", "no") as std::io::Result<Option<u8>> };
+    let panicked = node.cache().get(&key, GetOptions::default(), panics).await;
+    let refused = GetOptions::default().ttl(std::time::Duration::MAX);
+    let refused = node.cache().set(&key, Some(1_u8), refused);
+    for text in [
+        format!("{:?}", failed.as_ref().expect_err("down")),
+        failed.expect_err("down").to_string(),
+        panicked.expect_err("it panicked").to_string(),
+        refused.expect_err("too long").to_string(),
+    ] {
+        assert!(text.contains("vouchers:***"), "{text}");
+        assert!(!text.contains("top-secret"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn an_entity_that_is_recorded_says_so_when_it_is_asked_for_a_dao() {
     let file = File::new();

@@ -316,7 +316,7 @@ fn many<V: Cacheable>(asked: Vec<CacheKey>, found: impl LoadMany<V>) -> Loading 
         match found.into_keys().next() {
             None => Ok(results),
             Some(key) => Err(Failure::Unasked(Unasked {
-                key: key.as_str().into(),
+                key: key.to_shown(),
                 asked: asked.len(),
             })),
         }

@@ -29,7 +29,7 @@ impl Engine {
         options: &GetOptions,
     ) -> Result<(), SetError> {
         let refused = |source| SetError::Options {
-            key: key.as_str().into(),
+            key: key.to_shown(),
             source,
         };
         let read_at = value.position;
@@ -54,7 +54,7 @@ impl Engine {
         let Ok(gone) = self.replace(key, prepared) else {
             self.named.counters.refused_sets.add(1);
             return Err(SetError::Changed {
-                key: key.as_str().into(),
+                key: key.to_shown(),
                 read_at: read_at.unwrap_or_default(),
             });
         };
@@ -74,7 +74,7 @@ impl Engine {
     /// Counts a set, and returns why its value was not kept.
     fn finish_set(&self, key: &CacheKey, admission: Admission) -> Result<(), SetError> {
         let counters = &self.named.counters;
-        let key = || key.as_str().into();
+        let key = || key.to_shown();
         match admission {
             Admission::Keep => {
                 counters.sets.add(1);
@@ -116,7 +116,7 @@ impl Engine {
         match other {
             None => Ok(()),
             Some(cached) => Err(SetError::WrongType {
-                key: key.as_str().into(),
+                key: key.to_shown(),
                 cached,
                 asked: asked.name,
             }),

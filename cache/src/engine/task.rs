@@ -235,7 +235,7 @@ impl Task {
     fn count_late(&self, engine: &Engine) {
         engine.named.counters.load_deadlines.add(1);
         let after = Moment::from(self.clock.now()).since(self.began);
-        let key = self.flights.first().map(|flight| flight.key.as_str());
+        let key = self.flights.first().map(|flight| flight.key.to_shown());
         user_code::log(|| tracing::warn!(key, ?after, "a load is past its deadline"));
     }
 

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tidings_cache::{
     Cache, CacheBuilder, CacheKey, Clock, Fills, GetError, GetOptions, Loaded, ManualClock,
     Outcome, Pass, Proof, StalePolicy,
@@ -407,4 +408,35 @@ async fn callers_that_wait_for_a_load_that_is_overdue_begin_one() {
     }
     assert_eq!(after.loads(), 1);
     gate.open();
+}
+
+/// The load got more time while it was waited for, so it is still there when the wait is over.
+#[tokio::test]
+async fn a_caller_that_has_waited_joins_no_load_that_began_before_its_call() {
+    let (cache, clock, prover) = node(|builder| builder.deadline(4 * SECOND));
+    prover.keeps_nothing.store(true, Ordering::SeqCst);
+    prover.is_given_up.store(true, Ordering::SeqCst);
+    let (gate, before, after) = (Gate::new(), Source::default(), Source::default());
+    let options = GetOptions::default;
+    let mut early = Box::pin(cache.get(k(), options(), before.behind(&gate, Some(1_u8))));
+    assert!((&mut early).now_or_never().is_none());
+    gate.reached().await;
+    clock.advance(SECOND);
+    let mut late = Box::pin(cache.get(k(), options(), after.give(Some(2_u8))));
+    assert!((&mut late).now_or_never().is_none(), "it waits");
+
+    prover.is_given_up.store(false, Ordering::SeqCst);
+    let patient = options().deadline(100 * SECOND);
+    let mut joined = Box::pin(cache.get(k(), patient, after.give(Some(3_u8))));
+    assert!((&mut joined).now_or_never().is_none(), "it has joined");
+    prover.is_given_up.store(true, Ordering::SeqCst);
+    clock.advance(3 * SECOND);
+    let late_got = (&mut late).now_or_never();
+    gate.open();
+    assert_eq!(joined.await.unwrap().as_deref(), Some(&1));
+    let late = match late_got {
+        Some(got) => got,
+        None => late.await,
+    };
+    assert_eq!(late.unwrap().as_deref(), Some(&2));
 }

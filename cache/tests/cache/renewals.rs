@@ -297,6 +297,45 @@ async fn a_renewal_that_its_position_keeps_out_takes_the_old_value_with_it() {
 }
 
 #[tokio::test]
+async fn a_set_at_a_position_is_refused_beside_a_renewal_and_not_beside_a_get() {
+    for renews in [false, true] {
+        let (cache, _clock) = patient(|builder| builder);
+        let gate = Gate::new();
+        let caller = match renews {
+            true => renew(&cache, &gate, Loaded::new(1)).await,
+            false => get(&cache, &gate, 1, GetOptions::default()).await,
+        };
+        let read = Loaded::new(2_u8).read_at(cache.number());
+        let set = cache.set(k(), read, GetOptions::default());
+        assert_eq!(set.is_err(), renews);
+
+        gate.open();
+        assert_eq!(value(caller.await.unwrap()), 1);
+        assert_eq!(seen(&cache), Some(if renews { 1 } else { 2 }));
+    }
+}
+
+/// No caller has seen what it gave.
+#[tokio::test]
+async fn a_refresh_that_its_position_keeps_out_leaves_the_old_value() {
+    let (cache, clock) = patient(|builder| builder.ttl(10 * SECOND).refresh_early(0.5));
+    let gate = Gate::new();
+    cache.set(k(), Some(1_u8), GetOptions::default()).unwrap();
+    let lagging = Loaded::new(2).read_at(cache.number());
+    clock.advance(9 * SECOND);
+    let load = Source::default().behind(&gate, lagging);
+    let got = cache.get(k(), GetOptions::default(), load).await;
+    assert_eq!(value(got), 1);
+
+    gate.reached().await;
+    cache.invalidate_tag_local("other");
+    gate.open();
+    settle(&cache).await;
+    assert_eq!(cache.stats().refused_position, 1);
+    assert_eq!(seen(&cache), Some(1));
+}
+
+#[tokio::test]
 async fn of_two_renewals_at_once_neither_is_kept_whatever_their_positions() {
     let (cache, _clock) = patient(|builder| builder);
     let (one, two) = (Gate::new(), Gate::new());

@@ -188,6 +188,14 @@ impl Schema {
         })
     }
 
+    /// Masks the secrets in this entity's keys wherever this process [shows
+    /// them](CacheKey::to_shown): in errors of the cache, and in the log.
+    pub fn mask_keys(&'static self) {
+        if self.fields.iter().any(Field::is_secret) {
+            crate::mask_keys(&self.name, |key| self.shown_cache_key(key));
+        }
+    }
+
     /// Returns the text of a key of this entity as it may be shown: parts of secret fields are
     /// masked.
     ///

@@ -56,6 +56,7 @@ impl Ground {
             recorded,
         };
         check_all(&ground.heard())?;
+        ground.heard().iter().for_each(|schema| schema.mask_keys());
         builder.audit.check().map_err(StartError::Audit)?;
 
         Ok(ground)
