@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -142,19 +142,23 @@ struct LateBulk {
     cache: Cache,
     clock: ManualClock,
     gate: Gate,
+    /// Held by the load until it ends.
+    alive: Weak<()>,
     joined: JoinHandle<Got>,
 }
 
 async fn late_bulk(options: GetOptions) -> LateBulk {
     let (builder, clock) = timed();
     let cache = builder.deadline(2 * SECOND).build().unwrap();
-    let gate = Gate::new();
+    let (gate, token) = (Gate::new(), Arc::new(()));
+    let alive = Arc::downgrade(&token);
     let (loading, own) = (gate.clone(), cache.clone());
     let bulk = tokio::spawn(async move {
         let load = |asked: Vec<CacheKey>| {
-            let gate = loading.clone();
+            let (gate, token) = (loading.clone(), Arc::clone(&token));
             async move {
                 gate.pass().await;
+                drop(token);
                 let found = asked.into_iter().map(|key| (key, Some(7_u8)));
                 Ok::<_, Failure>(found.collect::<Vec<_>>())
             }
@@ -176,6 +180,7 @@ async fn late_bulk(options: GetOptions) -> LateBulk {
         cache,
         clock,
         gate,
+        alive,
         joined,
     }
 }
@@ -238,12 +243,50 @@ async fn a_bulk_load_in_time_goes_on_when_one_key_is_displaced() {
     assert_eq!(late.ends().await, (Some(7), Some(7)));
 }
 
+/// Waits until a load has ended; it is to end soon.
+async fn ended(alive: &Weak<()>) {
+    for _ in 0..1_000 {
+        if alive.strong_count() == 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the load goes on");
+}
+
 #[tokio::test]
 async fn a_late_bulk_load_ends_once_no_key_wants_it() {
     let late = late_bulk(GetOptions::default()).await.overdue().await;
     late.cache.invalidate_local(&key("b"));
     late.cache.invalidate_local(&key("a"));
+    ended(&late.alive).await;
     // Its caller asks again, and loads by itself.
     let got = late.joined.await.unwrap().expect("a value");
     assert_eq!(got.as_deref(), Some(&0));
+}
+
+#[tokio::test]
+async fn a_key_that_was_voided_in_time_keeps_no_late_bulk_load_alive() {
+    let patient = GetOptions::default().deadline(10 * SECOND);
+    let late = late_bulk(patient).await;
+    late.cache.invalidate_local(&key("b"));
+    late.clock.advance(8 * SECOND);
+    let late = late.overdue().await;
+    late.cache.invalidate_local(&key("a"));
+    ended(&late.alive).await;
+    assert!(late.joined.await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_bulk_load_ends_with_its_cache_although_a_key_was_voided() {
+    let patient = GetOptions::default().deadline(100 * SECOND);
+    let late = late_bulk(patient).await;
+    late.cache.invalidate_local(&key("b"));
+    late.joined.abort();
+    assert!(
+        late.joined.await.is_err(),
+        "the last handle but one is dropped"
+    );
+    drop(late.cache);
+    ended(&late.alive).await;
 }

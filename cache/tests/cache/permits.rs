@@ -317,3 +317,32 @@ async fn a_load_that_hangs_keeps_nothing_alive() {
     turns().await;
     assert_eq!(Arc::strong_count(&task), 1, "and the load is ended");
 }
+
+/// A nested load goes ahead without a permit, but takes one if it can: the bound counts it then.
+#[tokio::test]
+async fn a_nested_load_takes_the_permit_that_is_free() {
+    let (builder, _clock) = bounded(2);
+    let cache = builder.build().unwrap();
+    let (inner, other) = (Gate::new(), Source::default());
+    let nested = {
+        let (own, load) = (cache.clone(), Source::default().behind(&inner, Some(1_u8)));
+        let outer = || async move {
+            let got = own.get(&key("inner"), GetOptions::default(), load).await;
+            got.map(|got| got.as_deref().copied())
+        };
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.get(k(), GetOptions::default(), outer).await })
+    };
+    inner.reached().await;
+
+    let waiting = {
+        let (cache, load) = (cache.clone(), other.give(Some(2_u8)));
+        tokio::spawn(async move { cache.get(&key("other"), GetOptions::default(), load).await })
+    };
+    turns().await;
+    assert_eq!((cache.stats().waiting, cache.stats().in_flight), (1, 3));
+    inner.open();
+    assert_eq!(nested.await.unwrap().unwrap().as_deref(), Some(&1));
+    assert_eq!(waiting.await.unwrap().unwrap().as_deref(), Some(&2));
+    assert_eq!(cache.stats().waiting, 0);
+}

@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::FutureExt;
 use tidings_cache::{
-    Cache, CacheBuilder, CacheKey, Fills, GetError, GetOptions, Loaded, ManualClock, Pass,
+    Cache, CacheBuilder, CacheKey, Event, Fills, GetError, GetOptions, Loaded, ManualClock, Pass,
 };
 use tokio::task::JoinHandle;
 
@@ -56,6 +56,29 @@ async fn join(cache: &Cache) -> JoinHandle<Got> {
     caller
 }
 
+/// Makes a renewal that has read 2 late, and returns a caller of it who has a second left.
+async fn late_renewal(cache: &Cache, clock: &ManualClock, gate: &Gate) -> JoinHandle<Got> {
+    let first = renew(cache, gate, Loaded::new(2)).await;
+    clock.advance(SECOND);
+    let second = join(cache).await;
+    clock.advance(SECOND);
+    assert!(first.await.unwrap().is_err());
+    second
+}
+
+/// Starts a renewal that has read 2, and then a caller for whom it is too old, whose load has read
+/// 1.
+async fn renewal_and_bounded(
+    cache: &Cache,
+    clock: &ManualClock,
+    gates: [&Gate; 2],
+) -> (JoinHandle<Got>, JoinHandle<Got>) {
+    let renewal = renew(cache, gates[0], Loaded::new(2)).await;
+    clock.advance(SECOND);
+    let bounded = GetOptions::default().max_staleness(SECOND);
+    (renewal, get(cache, gates[1], 1, bounded).await)
+}
+
 async fn settle(cache: &Cache) {
     while cache.stats().in_flight > 0 {
         tokio::task::yield_now().await;
@@ -94,11 +117,7 @@ async fn a_late_load_does_not_fill_once_a_renewal_has_landed() {
 async fn a_load_beside_a_late_renewal_does_not_fill_after_it() {
     let (cache, clock) = patient(|builder| builder);
     let (slow, gate) = (Gate::new(), Gate::new());
-    let first = renew(&cache, &slow, Loaded::new(2)).await;
-    clock.advance(SECOND);
-    let second = join(&cache).await;
-    clock.advance(SECOND);
-    assert!(first.await.unwrap().is_err());
+    let second = late_renewal(&cache, &clock, &slow).await;
 
     // It has read before the renewal does, which began earlier.
     let caller = get(&cache, &gate, 1, GetOptions::default()).await;
@@ -114,11 +133,7 @@ async fn a_load_beside_a_late_renewal_does_not_fill_after_it() {
 async fn a_late_renewal_is_not_undone_by_what_filled_before_it() {
     let (cache, clock) = patient(|builder| builder);
     let (slow, source) = (Gate::new(), Source::default());
-    let first = renew(&cache, &slow, Loaded::new(2)).await;
-    clock.advance(SECOND);
-    let second = join(&cache).await;
-    clock.advance(SECOND);
-    assert!(first.await.unwrap().is_err());
+    let second = late_renewal(&cache, &clock, &slow).await;
 
     let load = source.give(Some(1));
     let filled = cache.get(k(), GetOptions::default(), load).await;
@@ -133,11 +148,7 @@ async fn of_two_renewals_at_once_neither_is_kept() {
     for later_first in [false, true] {
         let (cache, clock) = patient(|builder| builder);
         let (early, late) = (Gate::new(), Gate::new());
-        let first = renew(&cache, &early, Loaded::new(2)).await;
-        clock.advance(SECOND);
-        let joined = join(&cache).await;
-        clock.advance(SECOND);
-        assert!(first.await.unwrap().is_err());
+        let joined = late_renewal(&cache, &clock, &early).await;
         let second = renew(&cache, &late, Loaded::new(1)).await;
 
         let order = if later_first {
@@ -158,12 +169,7 @@ async fn of_two_renewals_at_once_neither_is_kept() {
 async fn a_caller_with_a_bound_does_not_undo_a_renewal() {
     let (cache, clock) = patient(|builder| builder);
     let (slow, gate) = (Gate::new(), Gate::new());
-    let renewal = renew(&cache, &slow, Loaded::new(2)).await;
-    clock.advance(SECOND);
-
-    // The load in progress is too old for it, so it starts one of its own.
-    let bounded = GetOptions::default().max_staleness(SECOND);
-    let caller = get(&cache, &gate, 1, bounded).await;
+    let (renewal, caller) = renewal_and_bounded(&cache, &clock, [&slow, &gate]).await;
     slow.open();
     assert_eq!(value(renewal.await.unwrap()), 2);
     gate.open();
@@ -231,10 +237,7 @@ async fn a_renewal_outlives_callers_with_bounds() {
 async fn a_renewal_does_not_replace_what_a_bounded_caller_has_loaded_beside_it() {
     let (cache, clock) = patient(|builder| builder);
     let (slow, gate) = (Gate::new(), Gate::new());
-    let renewal = renew(&cache, &slow, Loaded::new(2)).await;
-    clock.advance(SECOND);
-    let bounded = GetOptions::default().max_staleness(SECOND);
-    let caller = get(&cache, &gate, 1, bounded).await;
+    let (renewal, caller) = renewal_and_bounded(&cache, &clock, [&slow, &gate]).await;
 
     gate.open();
     assert_eq!(value(caller.await.unwrap()), 1);
@@ -245,14 +248,25 @@ async fn a_renewal_does_not_replace_what_a_bounded_caller_has_loaded_beside_it()
 }
 
 #[tokio::test]
+async fn an_explanation_counts_all_loads_that_an_invalidation_has_voided() {
+    let (cache, clock) = patient(|builder| builder);
+    let gates = [Gate::new(), Gate::new()];
+    let calls = renewal_and_bounded(&cache, &clock, [&gates[0], &gates[1]]).await;
+    cache.invalidate_local(k());
+    let latest = cache.explain(k()).unwrap().history.remove(0).event;
+    let (held, voided) = (false, 2);
+    assert_eq!(latest, Event::Invalidated { held, voided });
+
+    gates.iter().for_each(Gate::open);
+    assert_eq!(value(calls.0.await.unwrap()), 2);
+    assert_eq!(value(calls.1.await.unwrap()), 1);
+}
+
+#[tokio::test]
 async fn a_caller_that_has_time_left_asks_again_when_its_late_load_is_ended() {
     let (cache, clock) = patient(|builder| builder);
     let slow = Gate::new();
-    let first = renew(&cache, &slow, Loaded::new(2)).await;
-    clock.advance(SECOND);
-    let second = join(&cache).await;
-    clock.advance(SECOND);
-    assert!(first.await.unwrap().is_err());
+    let second = late_renewal(&cache, &clock, &slow).await;
     while cache.stats().load_deadlines == 0 {
         tokio::task::yield_now().await;
     }
@@ -382,11 +396,7 @@ async fn a_renewal_that_is_displaced_as_it_lands_gives_nothing() {
     let between = Between::default();
     let (cache, clock) = patient(|builder| builder.fills(Arc::new(between.clone())));
     let (slow, beside, last) = (Gate::new(), Gate::new(), Gate::new());
-    let first = renew(&cache, &slow, Loaded::new(2)).await;
-    clock.advance(SECOND);
-    let second = join(&cache).await;
-    clock.advance(SECOND);
-    assert!(first.await.unwrap().is_err());
+    let second = late_renewal(&cache, &clock, &slow).await;
 
     // It has read before the renewal does, which began earlier, and is late before that lands.
     let brief = GetOptions::default().deadline(SECOND / 2);
