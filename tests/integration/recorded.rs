@@ -200,16 +200,21 @@ async fn what_is_recorded_on_sqlite_evicts_and_is_heard() {
     shop.runs(record).await;
 }
 
-/// A secret field of a recorded entity is secret in its cache keys too.
-#[tokio::test]
-async fn the_secret_keys_of_a_recorded_entity_are_masked_where_they_are_listed() {
-    let file = File::new();
-    let node = Node::builder()
+/// A node for vouchers, whose codes are secret.
+async fn of_vouchers(file: &File) -> Node {
+    Node::builder()
         .store(file.store(Logging::On).await)
         .recorded_entity::<Voucher>()
         .start()
         .await
-        .expect("a node");
+        .expect("a node")
+}
+
+/// A secret field of a recorded entity is secret in its cache keys too.
+#[tokio::test]
+async fn the_secret_keys_of_a_recorded_entity_are_masked_where_they_are_listed() {
+    let file = File::new();
+    let node = of_vouchers(&file).await;
     let key = CacheKey::new(Voucher::NAME, &["top-secret"]);
     let set = node.cache().set(&key, Some(1_u8), GetOptions::default());
     set.expect("it is kept");
@@ -228,12 +233,7 @@ async fn the_secret_keys_of_a_recorded_entity_are_masked_where_they_are_listed()
 #[tokio::test]
 async fn errors_of_the_cache_show_no_secret_of_a_key() {
     let file = File::new();
-    let node = Node::builder()
-        .store(file.store(Logging::On).await)
-        .recorded_entity::<Voucher>()
-        .start()
-        .await
-        .expect("a node");
+    let node = of_vouchers(&file).await;
     let key = CacheKey::new(Voucher::NAME, &["top-secret"]);
     let fails = || async { Err::<Option<u8>, _>(std::io::Error::other("down")) };
     let failed = node.cache().get(&key, GetOptions::default(), fails).await;

@@ -47,6 +47,28 @@ fn the_first_start_from_an_empty_folder_serves_and_says_what_to_try() {
 }
 
 #[test]
+fn no_key_is_in_the_log_also_when_it_cannot_be_looked_up() {
+    let folder = folder();
+    let program = Program::start(folder.path(), &["--log", "trace"]);
+    let (proxy, admin) = (program.proxy, program.admin);
+    assert!(post(admin, "/consumers", "username=bob").starts_with("HTTP/1.1 201"));
+    let created = post(admin, "/consumers/bob/key-auth", "key=top-secret-1");
+    assert!(created.starts_with("HTTP/1.1 201"), "{created}");
+    assert!(get(proxy, "/", "apikey: top-secret-1\r\n").starts_with("HTTP/1.1 200"));
+    assert!(get(proxy, "/?apikey=top-secret-2", "").starts_with("HTTP/1.1 401"));
+
+    let database = folder.path().join("tidings.db");
+    fs::rename(&database, folder.path().join("gone.db")).expect("it is there");
+    let answer = get(proxy, "/", "apikey: top-secret-3\r\n");
+    assert!(answer.starts_with("HTTP/1.1 5"), "{answer}");
+
+    program.signal("TERM");
+    let (_, _, log) = program.ended();
+    assert!(log.contains("keyauth_credentials:***"), "{log}");
+    assert!(!log.contains("top-secret"), "{log}");
+}
+
+#[test]
 fn a_port_in_use_is_an_error_that_names_it() {
     let folder = folder();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
