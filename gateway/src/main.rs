@@ -106,7 +106,7 @@ async fn serve(settings: Settings, log: &Log, signals: &mut Signals) -> Result<(
 
     notify(tidings_gateway::State::Stopping);
     let begun = Instant::now();
-    tracing::info!("stopping: no new connections; running requests finish");
+    tracing::info!("stopping: the proxy takes no new connections; running requests finish");
     gateway.shutdown().await;
     let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(millis, "stopped");
