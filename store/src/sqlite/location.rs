@@ -182,8 +182,7 @@ pub(super) fn number(_: &std::fs::Metadata) -> Option<(u64, u64)> {
 /// The lock on a database file, held until dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    /// Not used: the lock lives as long as the open file.
-    _file: File,
+    file: File,
 }
 
 /// Returns the path of a file beside a database: `NAME.EXTENSION`.
@@ -237,7 +236,15 @@ impl Lock {
         });
         named.map_err(refused)?;
 
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file would not do: a process that another thread is starting shares the file,
+        // and with it the lock, until its own program runs. An error leaves what closing does.
+        drop(self.file.unlock());
     }
 }
 
@@ -275,7 +282,21 @@ fn process_named_in(file: &mut File) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
+
+    #[test]
+    fn a_lock_ends_when_it_is_dropped_although_its_file_is_still_shared() {
+        let folder = TempDir::new().unwrap();
+        let database = folder.path().join("a.db");
+        for sharing in [Sharing::Alone, Sharing::Cluster] {
+            let lock = Lock::take(&database, sharing).unwrap();
+            let _inherited = lock.file.try_clone().unwrap(); // as a new process has it
+            drop(lock);
+            drop(Lock::take(&database, Sharing::Alone).unwrap());
+        }
+    }
 
     #[test]
     fn urls_are_read_and_the_wrong_ones_refused_by_name() {
