@@ -149,7 +149,7 @@ impl Tail {
         while let Err(error) = shared.log.retire_connections().await {
             self.back_off(&error).await;
         }
-        self.failures = 0;
+        self.answered();
 
         if !early {
             self.purge(cause);
@@ -206,7 +206,7 @@ impl Tail {
                     continue;
                 }
             };
-            self.failures = 0;
+            self.answered();
             self.floor.read(self.news.found(&batch));
 
             let sight = batch.sight.clone();
@@ -397,6 +397,14 @@ impl Tail {
                 .min(shared.settings.pause().max(least)),
         );
         let jitter = shared
+    /// Notes that the log has answered.
+    fn answered(&mut self) {
+        if self.failures >= UNANSWERED {
+            tracing::info!(node = %self.shared.node, "the log answers again");
+        }
+        self.failures = 0;
+    }
+
             .entropy
             .below(u64::try_from(most.as_nanos()).unwrap_or(u64::MAX));
         let pause = most / 2 + Duration::from_nanos(jitter / 2);
@@ -405,6 +413,13 @@ impl Tail {
 }
 
 /// Membership.
+        if self.failures == UNANSWERED {
+            tracing::warn!(
+                node = %shared.node,
+                error = %Chain(error),
+                "the log does not answer; it is asked until it does"
+            );
+        }
 impl Tail {
     fn member(&self) -> Option<MemberId> {
         self.shared.member.lock().clone()

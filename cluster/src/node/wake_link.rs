@@ -81,7 +81,7 @@ impl Deafness {
         if self.attempts == 0 {
             tracing::warn!(
                 error = %Chain(error),
-                "not woken by other nodes; their changes arrive by the next poll"
+                "not woken by other nodes; their changes arrive with polls of the log"
             );
         }
         self.attempts = self.attempts.saturating_add(1);

@@ -1,6 +1,6 @@
 //! Several processes of the program on one database file.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use crate::{
     cluster::{admin, members, named, status, until, with_key},
@@ -111,4 +111,26 @@ async fn a_node_whose_id_another_process_has_taken_says_why_it_is_disconnected()
     }
     let other = get(second.admin, "/status", "");
     assert!(other.contains("\"reason\":null"), "{other}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_the_log_is_logged_once_when_it_begins_and_once_when_it_ends() {
+    let file = File::new();
+    let url = file.url();
+    let flags = ["--database", &url, "--cluster", "sqlite", "--log", "info"];
+    let node = Program::start(Path::new("/"), &flags);
+    let is = |state: &str| get(node.admin, "/cluster", "").contains(state);
+    until("it follows the log", || is("\"state\":\"connected\"")).await;
+
+    let path = |name: &str| file.0.path().join(name);
+    fs::rename(path("a.db"), path("gone.db")).expect("it is there");
+    until("it notices", || is("\"state\":\"disconnected\"")).await;
+    fs::rename(path("gone.db"), path("a.db")).expect("it is there");
+    until("it follows again", || is("\"state\":\"connected\"")).await;
+
+    node.signal("TERM");
+    let (_, _, log) = node.ended();
+    for line in ["the log does not answer", "the log answers again"] {
+        assert_eq!(log.matches(line).count(), 1, "{log}");
+    }
 }
