@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_core::{
-    CacheKey, Operation, Schema,
+    CacheKey, OnUpdate, Operation, Schema,
     log::{Fields, RowRecord},
 };
 
@@ -51,7 +51,7 @@ impl Catalog {
     pub(crate) fn new(schemas: &[&'static Schema]) -> Self {
         let fields = schemas.iter().flat_map(|schema| schema.fields());
         let references = fields.filter_map(|field| field.reference());
-        let parents = references.filter(|foreign| foreign.evict_on_update);
+        let parents = references.filter(|foreign| foreign.on_update == OnUpdate::Evict);
         Self {
             parents: parents.map(|foreign| foreign.entity.as_str()).collect(),
             schemas: (schemas.iter())

@@ -8,7 +8,7 @@ use crate::{
     key::CacheKey,
     primary_key::EntityId,
     row::{Row, RowError},
-    schema::{Field, Foreign, OnDelete, Schema},
+    schema::{Field, Foreign, OnDelete, OnUpdate, Schema},
 };
 
 /// A struct with a schema. Derive it with `#[derive(Entity)]`; [the macro](macro@crate::Entity)
@@ -79,13 +79,13 @@ pub trait Entity:
 impl Field {
     /// Makes it a reference to the rows of an entity, whose primary key is one field;
     /// [`check_all`](crate::check_all) refuses another.
-    pub fn foreign<E: Entity>(self, on_delete: OnDelete, evict_on_update: bool) -> Self {
+    pub fn foreign<E: Entity>(self, on_delete: OnDelete, on_update: OnUpdate) -> Self {
         let (entity, key) = (E::NAME.to_owned(), E::PRIMARY_KEY.join(", "));
         self.refers_to(Foreign {
             entity,
             key,
             on_delete,
-            evict_on_update,
+            on_update,
         })
     }
 }

@@ -196,8 +196,8 @@ pub use self::{
     reference::Ref,
     row::{Breach, Patch, Row, RowError, Rule, Violation, Violations},
     schema::{
-        AdminApi, Auto, Field, Foreign, Length, Lookup, OnDelete, Pattern, RowCheck, Schema,
-        SchemaBuilder, SchemaFaults, check_all,
+        AdminApi, Auto, Field, Foreign, Length, Lookup, OnDelete, OnUpdate, Pattern, RowCheck,
+        Schema, SchemaBuilder, SchemaFaults, check_all,
     },
     timestamp::{Timestamp, TimestampMicros},
     value::{FieldKind, FieldValue, Fit, Json, Value},
@@ -213,7 +213,7 @@ pub mod derive {
     pub use std::sync::OnceLock;
 
     pub use crate::{
-        Auto, Entity, Field, FieldKind, FieldValue, Fit, KeyBuilder, KeyPart, OnDelete, Row,
-        RowError, Schema, Value, Violations,
+        Auto, Entity, Field, FieldKind, FieldValue, Fit, KeyBuilder, KeyPart, OnDelete, OnUpdate,
+        Row, RowError, Schema, Value, Violations,
     };
 }

@@ -182,7 +182,7 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Finds the cache keys of every row that is evicted with updated rows of an entity, to any
-    /// depth, where the schemas say `evict_on_update`. A record of an updated row is applied only
+    /// depth, where the schemas say `OnUpdate::Evict`. A record of an updated row is applied only
     /// once these are evicted too. `None` if the log has no rows beside it, which is the default.
     ///
     /// # Errors

@@ -43,7 +43,7 @@ use crate::{
 
 pub use self::{
     check::{SchemaFaults, check_all},
-    field::{Auto, Field, Foreign, Length, OnDelete, Pattern},
+    field::{Auto, Field, Foreign, Length, OnDelete, OnUpdate, Pattern},
     keys::Lookup,
     row_check::RowCheck,
 };

@@ -74,7 +74,7 @@ pub struct ChangeSet {
     /// then deleted rows, children before their parents.
     pub changes: Vec<RowChange>,
     /// Every cache key that may hold one of the rows, with its old or its new values, and the cache
-    /// keys of children that a changed parent evicts (`evict_on_update`). Each key appears once.
+    /// keys of children that a changed parent evicts (`OnUpdate::Evict`). Each key appears once.
     pub evict: Vec<CacheKey>,
     /// The entities of which any row may have changed, because the commit changed more than 10,000
     /// rows or more than 32 MiB of rows. Then `changes` and `evict` are empty, and a cache must

@@ -35,10 +35,19 @@ pub(crate) const TTL: &str = "ttl";
 /// The maximum number of parts of a dotted name.
 const DEPTH: usize = 8;
 
+/// What several values of one name are, and one alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// One value is itself, several are a list.
+    Plain,
+    /// A name had brackets, which make a list of even one value.
+    List,
+}
+
 /// The values of one name in a form.
 enum Slot {
-    /// Values in order. `list` if a name had brackets, which make a list of even one value.
-    Values { list: bool, values: Vec<String> },
+    /// Values in order.
+    Values { shape: Shape, values: Vec<String> },
     /// Dotted names below this one.
     Nested(Slots),
 }
@@ -56,8 +65,8 @@ pub(crate) fn object(
 ) -> Result<Map<String, Json>, String> {
     let mut slots = Slots::new();
     for (name, value) in pairs {
-        let (path, list) = parsed_name(&name)?;
-        insert(&mut slots, &path, list, value)
+        let (path, shape) = parsed_name(&name)?;
+        insert(&mut slots, &path, shape, value)
             .ok_or_else(|| format!("{name:?} contradicts another name in the form"))?;
     }
 
@@ -73,42 +82,46 @@ pub(crate) fn object(
 }
 
 /// Splits `consumer.id` into its parts, and takes the brackets off `tags[]` and `tags[2]`. Returns
-/// the parts, and whether there were brackets.
-fn parsed_name(name: &str) -> Result<(Vec<&str>, bool), String> {
-    let (base, list) = match name
+/// the parts, and what the brackets say.
+fn parsed_name(name: &str) -> Result<(Vec<&str>, Shape), String> {
+    let (base, shape) = match name
         .strip_suffix(']')
         .and_then(|name| name.rsplit_once('['))
     {
-        Some((base, index)) if index.bytes().all(|byte| byte.is_ascii_digit()) => (base, true),
-        _ => (name, false),
+        Some((base, index)) if index.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (base, Shape::List)
+        }
+        _ => (name, Shape::Plain),
     };
     let path: Vec<_> = base.split('.').collect();
     if path.len() > DEPTH || path.iter().any(|part| part.is_empty()) {
         return Err(format!("{name:?} is not the name of a form field"));
     }
 
-    Ok((path, list))
+    Ok((path, shape))
 }
 
 /// Adds a value to its slot. Returns `None` if its place is taken by the other kind of slot.
-fn insert(slots: &mut Slots, path: &[&str], is_list: bool, value: String) -> Option<()> {
+fn insert(slots: &mut Slots, path: &[&str], given: Shape, value: String) -> Option<()> {
     let (first, rest) = path.split_first()?;
     let fresh = || {
         if rest.is_empty() {
-            let (list, values) = (false, Vec::new());
-            Slot::Values { list, values }
+            let (shape, values) = (Shape::Plain, Vec::new());
+            Slot::Values { shape, values }
         } else {
             Slot::Nested(Slots::new())
         }
     };
 
     match slots.entry((*first).to_owned()).or_insert_with(fresh) {
-        Slot::Values { list, values } if rest.is_empty() => {
-            *list |= is_list;
+        Slot::Values { shape, values } if rest.is_empty() => {
+            if given == Shape::List {
+                *shape = Shape::List;
+            }
             values.push(value);
             Some(())
         }
-        Slot::Nested(slots) if !rest.is_empty() => insert(slots, rest, is_list, value),
+        Slot::Nested(slots) if !rest.is_empty() => insert(slots, rest, given, value),
         _ => None,
     }
 }
@@ -116,7 +129,7 @@ fn insert(slots: &mut Slots, path: &[&str], is_list: bool, value: String) -> Opt
 impl Form<'_> {
     fn of_ttl(&self, slot: Slot) -> Result<Json, String> {
         match slot {
-            Slot::Values { list, values } => self.of_kind(FieldKind::Integer, list, values),
+            Slot::Values { shape, values } => self.of_kind(FieldKind::Integer, shape, values),
             slot @ Slot::Nested(_) => Ok(untyped(slot)),
         }
     }
@@ -124,14 +137,14 @@ impl Form<'_> {
     fn of_field(&self, field: &Field, slot: Slot) -> Result<Json, String> {
         match (slot, field.reference()) {
             (Slot::Nested(slots), Some(foreign)) => self.of_reference(field, foreign, slots),
-            (Slot::Values { list, values }, None) => self
-                .of_kind(field.kind(), list, values)
+            (Slot::Values { shape, values }, None) => self
+                .of_kind(field.kind(), shape, values)
                 .map_err(|message| format!("{}: {message}", field.name())),
             // A bare `consumer=..`: an empty one may clear; otherwise the schema says what a
             // reference looks like.
             (
                 Slot::Values {
-                    list: false,
+                    shape: Shape::Plain,
                     values,
                 },
                 Some(_),
@@ -152,7 +165,9 @@ impl Form<'_> {
         };
         let typed = |(name, slot): (String, Slot)| {
             let json = match (slot, kind(&name)) {
-                (Slot::Values { list, values }, Some(kind)) => self.of_kind(kind, list, values)?,
+                (Slot::Values { shape, values }, Some(kind)) => {
+                    self.of_kind(kind, shape, values)?
+                }
                 (slot, _) => untyped(slot),
             };
             Ok((name, json))
@@ -173,14 +188,14 @@ impl Form<'_> {
     fn of_kind(
         &self,
         kind: FieldKind,
-        list: bool,
+        shape: Shape,
         mut values: Vec<String>,
     ) -> Result<Json, String> {
-        let single = !list && values.len() == 1;
+        let single = shape == Shape::Plain && values.len() == 1;
         Ok(match kind {
             _ if single && values[0].is_empty() && self.blank == Blank::Clears => Json::Null,
             FieldKind::Set | FieldKind::List => {
-                if list && values == [""] {
+                if shape == Shape::List && values == [""] {
                     values.clear(); // `tags[]=` is the empty set
                 }
                 values.into()
@@ -203,9 +218,10 @@ impl Form<'_> {
 
 fn untyped(slot: Slot) -> Json {
     match slot {
-        Slot::Values { list, mut values } if !list && values.len() == 1 => {
-            values.swap_remove(0).into()
-        }
+        Slot::Values {
+            shape: Shape::Plain,
+            mut values,
+        } if values.len() == 1 => values.swap_remove(0).into(),
         Slot::Values { values, .. } => values.into(),
         Slot::Nested(slots) => slots
             .into_iter()
@@ -218,7 +234,7 @@ fn untyped(slot: Slot) -> Json {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tidings::core::OnDelete;
+    use tidings::core::{OnDelete, OnUpdate};
 
     use super::*;
     use crate::request::decode;
@@ -228,7 +244,7 @@ mod tests {
             entity: "parents".to_owned(),
             key: "id".to_owned(),
             on_delete: OnDelete::Cascade,
-            evict_on_update: false,
+            on_update: OnUpdate::Keep,
         };
         Schema::builder("things")
             .field(Field::of::<i64>("id").primary_key())

@@ -1,6 +1,6 @@
 //! The committed contract, and paths that are hard to tell apart.
 
-use tidings::core::{Field, Foreign, OnDelete};
+use tidings::core::{Field, Foreign, OnDelete, OnUpdate};
 
 use super::*;
 use crate::problem::Kind;
@@ -13,7 +13,7 @@ fn reference(entity: &str) -> Foreign {
         entity: entity.to_owned(),
         key: "id".to_owned(),
         on_delete: OnDelete::Cascade,
-        evict_on_update: false,
+        on_update: OnUpdate::Keep,
     }
 }
 

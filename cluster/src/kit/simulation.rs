@@ -58,9 +58,9 @@ mod rules;
 
 pub use self::{
     entity::Key,
-    history::Violation,
+    history::{Verbosity, Violation},
     plan::{CommitFate, Plan, Profile, RowWrite, Step, Then, Waits, Wire, Write},
-    run::{Outcome, Verbosity, run},
+    run::{Outcome, run},
     shrink::shortest,
     spread::{DELAY, Receipts, Spread, spread},
 };

@@ -1,4 +1,4 @@
-//! Children of updated rows: if a schema says `evict_on_update`, an update of the parent evicts
+//! Children of updated rows: if a schema says `OnUpdate::Evict`, an update of the parent evicts
 //! them too.
 //!
 //! A record names its own row alone. The log finds the children, to any depth and in batches, and a

@@ -65,6 +65,13 @@ struct Tail {
     news: News,
 }
 
+/// Whether the other nodes count this node as a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Membership {
+    Counted,
+    Lost,
+}
+
 /// Whether the node was given up, has joined again, and has yet to prove that it may serve.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Returning {
@@ -210,8 +217,8 @@ impl Tail {
             self.floor.read(self.news.found(&batch));
 
             let sight = batch.sight.clone();
-            let counted = self.is_counted(sight.member)?;
-            let next = self.take(batch, (asked, pass), early, counted).await;
+            let membership = self.membership(sight.member)?;
+            let next = self.take(batch, (asked, pass), early, membership).await;
             shared.note_progress(match (self.capture, &next) {
                 (Captured::No, _) => Progress::Uncaptured,
                 (Captured::Yes, Next::ReadOn(_)) => Progress::Behind,
@@ -222,12 +229,14 @@ impl Tail {
                 Next::ReadOn(next) => cursor = next,
                 Next::Wait(next) => {
                     cursor = next;
-                    if counted {
+                    if membership == Membership::Counted {
                         self.wait().await;
                     }
                 }
             }
-            if !counted && let Some(elsewhere) = self.come_back().await? {
+            if membership == Membership::Lost
+                && let Some(elsewhere) = self.come_back().await?
+            {
                 cursor = elsewhere;
             }
         }
@@ -239,14 +248,14 @@ impl Tail {
         batch: Batch,
         (asked, pass): (Tick, Pass),
         early: Number,
-        counted: bool,
+        membership: Membership,
     ) -> Next {
         let shared = Arc::clone(&self.shared);
         if let Some(next) = self.check_capture(&batch.sight) {
             return next;
         }
-        let after = self.after(&batch, (asked, pass), counted);
-        if counted {
+        let after = self.after(&batch, (asked, pass), membership);
+        if membership == Membership::Counted {
             shared.gate.counts(asked);
         }
 
@@ -302,8 +311,15 @@ impl Tail {
     }
 
     /// Works out what follows once a batch is applied.
-    fn after(&mut self, batch: &Batch, (asked, pass): (Tick, Pass), counted: bool) -> After {
-        let proves = counted && batch.sight.capture.is_in_place() && batch.extent == Extent::All;
+    fn after(
+        &mut self,
+        batch: &Batch,
+        (asked, pass): (Tick, Pass),
+        membership: Membership,
+    ) -> After {
+        let proves = membership == Membership::Counted
+            && batch.sight.capture.is_in_place()
+            && batch.extent == Extent::All;
         let moment = if removed(Rule::ProofCountsFromQuestion) {
             self.shared.clock.now()
         } else {
@@ -381,6 +397,14 @@ impl Tail {
         }
     }
 
+    /// Notes that the log has answered.
+    fn answered(&mut self) {
+        if self.failures >= UNANSWERED {
+            tracing::info!(node = %self.shared.node, "the log answers again");
+        }
+        self.failures = 0;
+    }
+
     /// Waits longer after each failure, with jitter, so that nodes do not all come back at once.
     async fn back_off(&mut self, error: &LogError) {
         let shared = &self.shared;
@@ -388,6 +412,13 @@ impl Tail {
         tracing::debug!(error = %Chain(error), failures = self.failures, "the log did not answer");
         if self.failures >= UNANSWERED {
             shared.note_progress(Progress::Unanswered);
+        }
+        if self.failures == UNANSWERED {
+            tracing::warn!(
+                node = %shared.node,
+                error = %Chain(error),
+                "the log does not answer; it is asked until it does"
+            );
         }
         let least = Duration::from_millis(5);
         let most = least.saturating_mul(1 << self.failures.min(16)).min(
@@ -397,14 +428,6 @@ impl Tail {
                 .min(shared.settings.pause().max(least)),
         );
         let jitter = shared
-    /// Notes that the log has answered.
-    fn answered(&mut self) {
-        if self.failures >= UNANSWERED {
-            tracing::info!(node = %self.shared.node, "the log answers again");
-        }
-        self.failures = 0;
-    }
-
             .entropy
             .below(u64::try_from(most.as_nanos()).unwrap_or(u64::MAX));
         let pause = most / 2 + Duration::from_nanos(jitter / 2);
@@ -413,37 +436,32 @@ impl Tail {
 }
 
 /// Membership.
-        if self.failures == UNANSWERED {
-            tracing::warn!(
-                node = %shared.node,
-                error = %Chain(error),
-                "the log does not answer; it is asked until it does"
-            );
-        }
 impl Tail {
     fn member(&self) -> Option<MemberId> {
         self.shared.member.lock().clone()
     }
 
-    /// Returns whether the other nodes count this node as a member.
-    fn is_counted(&self, sight: MemberSight) -> Result<bool, Superseded> {
+    fn membership(&self, sight: MemberSight) -> Result<Membership, Superseded> {
         match sight {
-            MemberSight::NotAsked | MemberSight::Counted => Ok(true),
-            MemberSight::Marked | MemberSight::Missing => Ok(removed(Rule::ProofReadsMember)),
+            MemberSight::NotAsked | MemberSight::Counted => Ok(Membership::Counted),
+            MemberSight::Marked | MemberSight::Missing if removed(Rule::ProofReadsMember) => {
+                Ok(Membership::Counted)
+            }
+            MemberSight::Marked | MemberSight::Missing => Ok(Membership::Lost),
             MemberSight::Superseded => Err(Superseded),
         }
     }
 
     fn counts(&self, head: &Head) -> Result<bool, Superseded> {
-        let counted = self.is_counted(head.sight.member)?;
-        if !counted {
+        let membership = self.membership(head.sight.member)?;
+        if membership == Membership::Lost {
             // Before it joins again: from then on no receipt waits for what it holds.
             if !removed(Rule::RejoinStopsServing) {
                 self.stop_serving();
             }
             *self.shared.member.lock() = None;
         }
-        Ok(counted)
+        Ok(membership == Membership::Counted)
     }
 
     /// Writes this node's row, unless it has one. Asks until it is answered.

@@ -24,7 +24,7 @@ use tidings_cluster::{
     kit::{MemoryLog, ModelStore, Writing},
 };
 use tidings_core::{
-    CacheKey, Field, Foreign, OnDelete, PrimaryKey, Row, Schema, Value,
+    CacheKey, Field, Foreign, OnDelete, OnUpdate, PrimaryKey, Row, Schema, Value,
     clock::ManualClock,
     entropy::SystemEntropy,
     log::{
@@ -53,7 +53,7 @@ pub(crate) fn schemas() -> [&'static Schema; 2] {
             entity: "consumers".to_owned(),
             key: "id".to_owned(),
             on_delete: OnDelete::Cascade,
-            evict_on_update: true,
+            on_update: OnUpdate::Evict,
         };
         let credentials = Schema::builder("credentials")
             .field(Field::of::<i64>("id").primary_key())

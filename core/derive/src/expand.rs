@@ -146,8 +146,13 @@ fn field(field: &Field, krate: &TokenStream) -> TokenStream {
                 Some((OnDelete::SetNull, _)) => quote!(SetNull),
                 Some((OnDelete::Restrict, _)) | None => quote!(Restrict),
             };
-            let evict = field.on_update.is_some();
-            Some(quote!(.foreign::<#target>(#krate::OnDelete::#on_delete, #evict)))
+            let on_update = match field.on_update {
+                Some(_) => quote!(Evict),
+                None => quote!(Keep),
+            };
+            Some(quote! {
+                .foreign::<#target>(#krate::OnDelete::#on_delete, #krate::OnUpdate::#on_update)
+            })
         }
         _ => None,
     };

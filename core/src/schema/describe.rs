@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Field, Schema};
+use super::{Field, OnUpdate, Schema};
 
 impl Schema {
     /// Returns the schema as JSON: what `GET /schemas/{entity}` answers. A primary key of several
@@ -84,7 +84,7 @@ impl Field {
                 "entity": foreign.entity,
                 "key": foreign.key,
                 "on_delete": foreign.on_delete.as_str(),
-                "on_update": foreign.evict_on_update.then_some("evict"),
+                "on_update": (foreign.on_update == OnUpdate::Evict).then_some("evict"),
             })),
         });
         if let Some(default) = self.default_value() {

@@ -82,8 +82,8 @@ pub struct Foreign {
     pub key: String,
     /// What happens to this row when that row is deleted.
     pub on_delete: OnDelete,
-    /// Whether an update of that row evicts this one from the cache too.
-    pub evict_on_update: bool,
+    /// What happens to this row in the cache when that row is updated.
+    pub on_update: OnUpdate,
 }
 
 /// What happens to a row when the row to which it refers is deleted.
@@ -96,6 +96,16 @@ pub enum OnDelete {
     Cascade,
     /// The reference is cleared.
     SetNull,
+}
+
+/// What happens to a row in the cache when the row to which it refers is updated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUpdate {
+    /// It is kept.
+    #[default]
+    Keep,
+    /// It is evicted too.
+    Evict,
 }
 
 impl Field {
@@ -118,7 +128,7 @@ impl Field {
                 entity: entity.to_owned(),
                 key: key.to_owned(),
                 on_delete: OnDelete::Restrict,
-                evict_on_update: false,
+                on_update: OnUpdate::Keep,
             }),
             max_length: None,
             default: None,

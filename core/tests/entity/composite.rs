@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidings_core::{
-    Auto, CacheKey, Entity, EntityId, Field, Foreign, Lookup, OnDelete, PrimaryKey, Ref, Row,
-    Schema, SchemaBuilder, Value, check_all,
+    Auto, CacheKey, Entity, EntityId, Field, Foreign, Lookup, OnDelete, OnUpdate, PrimaryKey, Ref,
+    Row, Schema, SchemaBuilder, Value, check_all,
 };
 use uuid::Uuid;
 
@@ -272,7 +272,7 @@ fn a_reference_to_a_key_of_several_fields_is_refused() {
             entity: "parents".to_owned(),
             key: "number".to_owned(),
             on_delete: OnDelete::Cascade,
-            evict_on_update: false,
+            on_update: OnUpdate::Keep,
         }))
         .build();
     let faults = check_all(&[&parent, &child]).expect_err("a faulty schema passed");

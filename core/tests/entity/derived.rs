@@ -1,6 +1,6 @@
 //! What `#[derive(Entity)]` writes.
 
-use tidings_core::{Auto, Entity, Foreign, OnDelete, Ref, Schema, check_all};
+use tidings_core::{Auto, Entity, Foreign, OnDelete, OnUpdate, Ref, Schema, check_all};
 
 use crate::entities::{Acl, Consumer, KeyAuthCredential, credential};
 
@@ -32,7 +32,7 @@ fn attributes_become_the_schema() {
         entity: "consumers".to_owned(),
         key: "id".to_owned(),
         on_delete: OnDelete::Cascade,
-        evict_on_update: false,
+        on_update: OnUpdate::Keep,
     };
     assert_eq!(field("consumer").reference(), Some(&expected));
     let acls = Acl::schema();
@@ -40,7 +40,7 @@ fn attributes_become_the_schema() {
     assert!(
         acls.field("consumer")
             .and_then(|(_, field)| field.reference())
-            .is_some_and(|foreign| foreign.evict_on_update)
+            .is_some_and(|foreign| foreign.on_update == OnUpdate::Evict)
     );
     assert_eq!(
         Consumer::schema().at_least_one_of(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 use tidings_core::{
-    Auto, Entity, Field, Foreign, OnDelete, Schema, SchemaBuilder, Timestamp, check_all,
+    Auto, Entity, Field, Foreign, OnDelete, OnUpdate, Schema, SchemaBuilder, Timestamp, check_all,
 };
 use uuid::Uuid;
 
@@ -241,7 +241,7 @@ fn to(entity: &str) -> Foreign {
         entity: entity.to_owned(),
         key: "id".to_owned(),
         on_delete: OnDelete::Restrict,
-        evict_on_update: false,
+        on_update: OnUpdate::Keep,
     }
 }
 

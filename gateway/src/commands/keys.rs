@@ -140,7 +140,11 @@ async fn list(session: &Session, matches: &ArgMatches) -> Result<Ended, Failure>
                 output.write(&lines.collect::<String>())?;
             }
             Form::Table if rows.is_empty() && is_first => {}
-            Form::Table => output.write(&table(&rows, is_first, output.paint))?,
+            Form::Table => {
+                let table = table(&rows, output.paint);
+                let rows_alone = || table.split_once('\n').map_or("", |(_, rows)| rows);
+                output.write(if is_first { &table } else { rows_alone() })?;
+            }
         }
 
         is_first = false;
@@ -150,13 +154,10 @@ async fn list(session: &Session, matches: &ArgMatches) -> Result<Ended, Failure>
     Ok(Ended::Well)
 }
 
-fn table(rows: &[Json], with_names: bool, paint: Paint) -> String {
+/// Returns the table, with the names of its columns in the first line.
+fn table(rows: &[Json], paint: Paint) -> String {
     let cells: Vec<_> = rows.iter().map(cells).collect();
-    let text = paint.table(&["id", "key", "consumer", "state"], &cells);
-    match (with_names, text.split_once('\n')) {
-        (false, Some((_, rows))) => rows.to_owned(),
-        _ => text,
-    }
+    paint.table(&["id", "key", "consumer", "state"], &cells)
 }
 
 fn cells(row: &Json) -> Vec<Cell> {

@@ -58,11 +58,10 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    fn new(sent: bool, state: &Arc<ConnectionState>) -> Rc<Self> {
-        let (frames, sent) = (Cell::new(0), Cell::new(sent));
+    fn of(incoming: Option<&Incoming>, state: &Arc<ConnectionState>) -> Rc<Self> {
         Rc::new(Self {
-            frames,
-            sent,
+            frames: Cell::new(0),
+            sent: Cell::new(incoming.is_none()),
             broken: Cell::new(false),
             state: Arc::clone(state),
         })
@@ -95,10 +94,10 @@ impl ClientBody {
         state: Arc<ConnectionState>,
         counts: Arc<WorkerCounts>,
     ) -> Self {
-        let sent = incoming.is_end_stream();
+        let incoming = Some(incoming).filter(|incoming| !incoming.is_end_stream());
         Self {
-            incoming: Some(incoming).filter(|_| !sent),
-            progress: Progress::new(sent, &state),
+            progress: Progress::of(incoming.as_ref(), &state),
+            incoming,
             state,
             counts,
         }
@@ -110,7 +109,7 @@ impl ClientBody {
             incoming: None,
             state: Arc::clone(&self.state),
             counts: Arc::clone(&self.counts),
-            progress: Progress::new(true, &self.state),
+            progress: Progress::of(None, &self.state),
         }
     }
 
@@ -192,7 +191,7 @@ impl Body for ClientBody {
             polled => polled,
         };
 
-        self.state.awaiting_body(polled.is_pending());
+        self.state.set_awaiting_body(polled.is_pending());
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.counts
@@ -222,7 +221,7 @@ impl Body for ClientBody {
 impl Drop for ClientBody {
     fn drop(&mut self) {
         if self.incoming.is_some() {
-            self.state.awaiting_body(false);
+            self.state.set_awaiting_body(false);
         }
     }
 }

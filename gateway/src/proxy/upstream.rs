@@ -240,7 +240,9 @@ impl Upstream {
             return Err(Failure::Coding.into());
         }
 
-        Ok(self.passed_back(response, connection, progress.is_sent()))
+        // An answer that came before the request was sent leaves the rest of it on the wire.
+        let reusable = progress.is_sent().then_some(connection);
+        Ok(self.passed_back(response, reusable))
     }
 
     /// Waits for the head of the answer. The time that the client takes to send its body does not
@@ -300,16 +302,14 @@ impl Upstream {
     fn passed_back(
         &self,
         response: http::Response<Incoming>,
-        connection: Connection,
-        sent: bool,
+        reusable: Option<Connection>,
     ) -> Response {
         let (mut head, incoming) = response.into_parts();
         forward::drop_framing(&mut head.headers);
         forward::drop_hop_by_hop(&mut head.headers);
         head.version = Version::HTTP_11;
 
-        // An answer that came before the request was sent leaves the rest of it on the wire.
-        let lease = sent.then(|| (self.pool.clone(), connection));
+        let lease = reusable.map(|connection| (self.pool.clone(), connection));
         let body = UpstreamBody {
             incoming,
             lease,

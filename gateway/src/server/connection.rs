@@ -136,7 +136,7 @@ impl ConnectionState {
         }
     }
 
-    pub(super) fn write_stalled(&self, stalled: bool) {
+    pub(super) fn set_write_stalled(&self, stalled: bool) {
         if self.write_stalled.load(Relaxed) != stalled {
             self.write_stalled.store(stalled, Relaxed);
             self.touch();
@@ -144,7 +144,7 @@ impl ConnectionState {
     }
 
     /// Notes whether the client owes a part of its body.
-    pub(crate) fn awaiting_body(&self, awaiting: bool) {
+    pub(crate) fn set_awaiting_body(&self, awaiting: bool) {
         if self.awaiting_body.load(Relaxed) != awaiting {
             self.awaiting_body.store(awaiting, Relaxed);
             self.touch();
@@ -305,7 +305,7 @@ mod tests {
         state.unending();
         time.set(1_000_000);
         assert_eq!(state.overdue(&limits), None);
-        state.write_stalled(true);
+        state.set_write_stalled(true);
         time.set(1_000_000 + 60_001);
         assert_eq!(state.overdue(&limits), Some("body-timeout"));
     }

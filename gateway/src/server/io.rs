@@ -56,7 +56,7 @@ impl GuardedIo {
 
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.state.write_stalled(written.is_pending());
+        self.state.set_write_stalled(written.is_pending());
         written
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_cluster::ClusterSettings;
 use tidings_core::{
-    BoxError, OnDelete, Schema, check_all,
+    BoxError, OnDelete, OnUpdate, Schema, check_all,
     clock::Clock,
     spawn::{Spawn, TokioSpawn},
 };
@@ -76,7 +76,7 @@ fn check_recorded(recorded: &[&'static Schema]) -> Result<(), StartError> {
                 continue;
             };
 
-            if foreign.on_delete != OnDelete::Restrict || foreign.evict_on_update {
+            if foreign.on_delete != OnDelete::Restrict || foreign.on_update == OnUpdate::Evict {
                 let (entity, field, parent) = (schema.name(), field.name(), &foreign.entity);
                 return Err(refused(format!(
                     "{entity} is recorded and has no table, so its rows cannot go with those of \

@@ -12,7 +12,10 @@ use crate::{
     },
     error::Error,
     settings::check_limit,
-    write::open_transaction::{OpenTransaction, Terms},
+    write::{
+        commit::Origin,
+        open_transaction::{OpenTransaction, Terms},
+    },
 };
 
 /// The options of a transaction; see [`Store::begin_with`](crate::Store::begin_with).
@@ -131,9 +134,11 @@ impl Transaction {
         check_limit("timeout", longest)?;
 
         let terms = Terms {
-            no_event: options.no_event,
+            origin: Origin {
+                no_event: options.no_event,
+                cause,
+            },
             longest,
-            cause,
         };
         let open =
             OpenTransaction::begin(Arc::clone(&shared.engine), Arc::clone(attached), terms).await?;

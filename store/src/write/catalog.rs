@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use tidings_core::{CacheKey, Field, OnDelete, PrimaryKey, Row, Schema, Value};
+use tidings_core::{CacheKey, Field, OnDelete, OnUpdate, PrimaryKey, Row, Schema, Value};
 
 use crate::{
     engine::{
@@ -59,7 +59,7 @@ pub(crate) struct Child {
     pub(crate) entity: usize,
     pub(crate) field: usize,
     pub(crate) on_delete: OnDelete,
-    pub(crate) evict_on_update: bool,
+    pub(crate) on_update: OnUpdate,
     /// The rows that refer to one of a list of this entity's primary keys, locked until the
     /// transaction ends.
     pub(crate) referring: Pages,
@@ -101,7 +101,7 @@ impl Catalog {
                     entity: index,
                     field,
                     on_delete: foreign.on_delete,
-                    evict_on_update: foreign.evict_on_update,
+                    on_update: foreign.on_update,
                     referring: statements::rows_referring(dialect, schema, field),
                     touched: statements::rows_touched(dialect, schema, field),
                     orphaned: statements::rows_orphaned(dialect, schema, field, schemas[parent]),

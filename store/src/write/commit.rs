@@ -83,12 +83,19 @@ impl Naming {
     }
 }
 
+/// What the caller says of a transaction's changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// Whether to run no handlers for them.
+    pub(crate) no_event: bool,
+    pub(crate) cause: Option<Cause>,
+}
+
 /// Returns the changes of a transaction for the sink, without its name in the log; `None` if it has
 /// written nothing.
 pub(crate) fn change_set(
     buffered: BufferedChanges,
-    no_event: bool,
-    cause: Option<Cause>,
+    Origin { no_event, cause }: Origin,
 ) -> Option<ChangeSet> {
     (buffered.extent == Extent::Something).then_some(ChangeSet {
         changes: buffered.changes,

@@ -18,7 +18,6 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Either, select},
 };
-use tidings_core::Cause;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -26,7 +25,7 @@ use crate::{
     error::Error,
     write::{
         attached::Attached,
-        commit::{Naming, change_set, commit},
+        commit::{Naming, Origin, change_set, commit},
         transaction::{Limit, Transaction},
     },
     written::{Placement, WriteRecorder},
@@ -62,12 +61,9 @@ enum Ended {
 /// The options of a transaction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
-    /// Whether to run no handlers for it.
-    pub(crate) no_event: bool,
+    pub(crate) origin: Origin,
     /// How long it may be open.
     pub(crate) longest: Duration,
-    /// The cause of the caller.
-    pub(crate) cause: Option<Cause>,
 }
 
 /// An open transaction. If it is dropped, it is rolled back.
@@ -230,7 +226,7 @@ impl Task {
             Err(error) => return drop(begun.send(Err(error))),
         };
         drop(waiting);
-        if self.terms.no_event
+        if self.terms.origin.no_event
             && let Err(error) = session.silence().await
         {
             session.rollback().await;
@@ -254,7 +250,7 @@ impl Task {
         let buffered = transaction.finish();
         match exit {
             Exit::Commit(reply) => {
-                let changes = change_set(buffered, self.terms.no_event, self.terms.cause);
+                let changes = change_set(buffered, self.terms.origin);
                 let committed = match changes {
                     Some(changes) => commit(&attached, session, changes).await,
                     None => {

@@ -32,7 +32,7 @@ use crate::{
     write::{
         attached::Attached,
         catalog::Stored,
-        commit::{Naming, change_set, commit},
+        commit::{Naming, Origin, change_set, commit},
         open_transaction::TransactionHandle,
         operation::Operation,
         transaction::{Limit, Transaction},
@@ -165,7 +165,7 @@ impl Route {
         operation: O,
         options: WriteOptions,
     ) -> Result<O::Output, Error> {
-        if options.no_event && !transaction.terms().no_event {
+        if options.no_event && !transaction.terms().origin.no_event {
             return Err(Error::Setting {
                 option: "no_event",
                 given: "true".to_owned(),
@@ -203,7 +203,11 @@ impl Route {
             session.silence().await?;
         }
 
-        let staged = AssertUnwindSafe(self.stage(&mut *session, operation, options, cause));
+        let origin = Origin {
+            no_event: options.no_event,
+            cause,
+        };
+        let staged = AssertUnwindSafe(self.stage(&mut *session, operation, origin));
         let staged = match staged.catch_unwind().await {
             Ok(staged) => staged,
             Err(payload) => Err(Error::panicked("a write", &*payload)),
@@ -232,8 +236,7 @@ impl Route {
         &self,
         session: &mut dyn Session,
         operation: O,
-        options: WriteOptions,
-        cause: Option<Cause>,
+        origin: Origin,
     ) -> Result<(O::Output, Option<ChangeSet>), Error> {
         let attached = &self.attached;
         let now = attached.clock.wall_micros();
@@ -241,7 +244,7 @@ impl Route {
         let mut transaction = Transaction::new(&attached.catalog, session, now, limit);
         let output = operation.run(&mut transaction, self.entity).await?;
 
-        let changes = change_set(transaction.finish(), options.no_event, cause);
+        let changes = change_set(transaction.finish(), origin);
         Ok((output, changes))
     }
 }

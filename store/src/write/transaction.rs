@@ -4,7 +4,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tidings_core::{
-    Auto, Chain, Field, PrimaryKey, Row, Schema, TimestampMicros, Value, Violations,
+    Auto, Chain, Field, OnUpdate, PrimaryKey, Row, Schema, TimestampMicros, Value, Violations,
     clock::{Clock, Tick},
 };
 
@@ -313,7 +313,7 @@ impl<'a> Transaction<'a> {
         let mut parents = vec![(entity, Vec::from_iter(referred))];
         while let Some((parent, ids)) = parents.pop() {
             let children = catalog.get(parent).children.iter();
-            for child in children.filter(|child| child.evict_on_update) {
+            for child in children.filter(|child| child.on_update == OnUpdate::Evict) {
                 let stored = catalog.get(child.entity);
                 let mut next = Vec::new();
                 for ids in ids.chunks(CHUNK) {

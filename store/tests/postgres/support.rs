@@ -7,7 +7,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, PgConnection};
 use tidings_core::{
-    Auto, Field, Foreign, OnDelete, Schema, clock::SystemClock, spawn::CurrentRuntime,
+    Auto, Field, Foreign, OnDelete, OnUpdate, Schema, clock::SystemClock, spawn::CurrentRuntime,
 };
 use tidings_store::postgres::log::{InstallOptions, PgLog, PgLogSettings, install};
 use tidings_testkit::{Database, Server};
@@ -35,7 +35,7 @@ pub(crate) fn schemas() -> Vec<&'static Schema> {
             entity: "consumers".to_owned(),
             key: "id".to_owned(),
             on_delete: OnDelete::Cascade,
-            evict_on_update: true,
+            on_update: OnUpdate::Evict,
         };
         let consumers = Schema::builder("consumers")
             .field(Field::of::<Uuid>("id").primary_key().auto(Auto::Random))

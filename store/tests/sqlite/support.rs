@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 use tidings_core::{
-    Auto, Field, Foreign, OnDelete, Schema,
+    Auto, Field, Foreign, OnDelete, OnUpdate, Schema,
     clock::{ManualClock, SystemClock},
     spawn::CurrentRuntime,
 };
@@ -34,7 +34,7 @@ pub(crate) fn schemas() -> Vec<&'static Schema> {
             entity: "consumers".to_owned(),
             key: "id".to_owned(),
             on_delete: OnDelete::Cascade,
-            evict_on_update: true,
+            on_update: OnUpdate::Evict,
         };
         let consumers = Schema::builder("consumers")
             .field(Field::of::<String>("id").primary_key().auto(Auto::Random))

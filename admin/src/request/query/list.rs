@@ -177,7 +177,7 @@ fn parsed_size(text: &str) -> Result<usize, Problem> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use tidings::core::{Foreign, OnDelete};
+    use tidings::core::{Foreign, OnDelete, OnUpdate};
 
     use super::*;
 
@@ -190,7 +190,7 @@ mod tests {
                 entity: "parents".to_owned(),
                 key: "number".to_owned(),
                 on_delete: OnDelete::Cascade,
-                evict_on_update: false,
+                on_update: OnUpdate::Keep,
             }));
         let tags = if tagged {
             Field::of::<Option<BTreeSet<String>>>("tags")

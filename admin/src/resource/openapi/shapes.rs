@@ -8,7 +8,11 @@ pub(super) fn answered(schema: &Schema) -> Json {
     let fields = schema.fields().iter();
     let names: Vec<_> = fields.clone().map(Field::name).collect();
     let properties = fields.map(|field| {
-        let shape = or_null(property(field), field.is_optional());
+        let shape = if field.is_optional() {
+            or_null(property(field))
+        } else {
+            property(field)
+        };
         (field.name().to_owned(), shape)
     });
     json!({
@@ -25,7 +29,11 @@ pub(super) fn input(schema: &Schema) -> Json {
     let required = fields.clone().filter(|field| field.is_required());
     let required: Vec<_> = required.map(Field::name).collect();
     let properties = fields.map(|field| {
-        let mut shape = or_null(property(field), !field.is_required());
+        let mut shape = if field.is_required() {
+            property(field)
+        } else {
+            or_null(property(field))
+        };
         if let Some(default) = field.default_value() {
             shape["default"] = field.to_json(&field.shown(default));
         }
@@ -51,12 +59,8 @@ pub(super) fn input(schema: &Schema) -> Json {
     shape
 }
 
-fn or_null(shape: Json, optional: bool) -> Json {
-    if optional {
-        json!({ "anyOf": [shape, {"type": "null"}] })
-    } else {
-        shape
-    }
+fn or_null(shape: Json) -> Json {
+    json!({ "anyOf": [shape, {"type": "null"}] })
 }
 
 fn property(field: &Field) -> Json {

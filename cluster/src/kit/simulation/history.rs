@@ -33,6 +33,15 @@ use crate::{
 /// How many lines of a history are kept for the report of a violation.
 const LINES: usize = 4_000;
 
+/// What a run keeps of its history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Every line.
+    History,
+    /// Only the violations, which is faster.
+    Violations,
+}
+
 /// Something that the protocol rules out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -82,7 +91,7 @@ pub(super) type Made = Vec<(Key, usize)>;
 pub(super) struct History {
     world: Arc<World>,
     /// Whether lines are written.
-    verbose: bool,
+    verbosity: Verbosity,
     state: Mutex<State>,
 }
 
@@ -131,7 +140,7 @@ struct Life {
 }
 
 impl History {
-    pub(super) fn new(world: Arc<World>, verbose: bool) -> Arc<Self> {
+    pub(super) fn new(world: Arc<World>, verbosity: Verbosity) -> Arc<Self> {
         let mut state = State::default();
         for key in &mut state.keys {
             key.push(Value {
@@ -142,13 +151,13 @@ impl History {
 
         Arc::new(Self {
             world,
-            verbose,
+            verbosity,
             state: Mutex::new(state),
         })
     }
 
     pub(super) fn say(&self, line: impl FnOnce() -> String) {
-        if self.verbose {
+        if self.verbosity == Verbosity::History {
             let now = self.world.now().0 / 1_000;
             let mut state = self.state.lock();
             if state.lines.len() < LINES {

@@ -7,7 +7,7 @@ use tidings_core::Entity;
 
 use super::{
     entity::{Item, Key, row_of, rows},
-    history::{History, Violation},
+    history::{History, Verbosity, Violation},
     net::Net,
     node::{Process, Surroundings},
     plan::{LENGTH, Plan, RowWrite, Step, Then, Write},
@@ -37,15 +37,6 @@ pub struct Outcome {
     pub polls: u64,
 }
 
-/// What a run keeps of its history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verbosity {
-    /// Every line.
-    History,
-    /// Only the violations, which is faster.
-    Violations,
-}
-
 /// Carries a plan out. The same plan has the same outcome.
 ///
 /// # Errors
@@ -65,7 +56,7 @@ pub fn run(
         MemoryLog::new(store),
         plan.profile.clone(),
     );
-    let history = History::new(Arc::clone(&world), verbosity == Verbosity::History);
+    let history = History::new(Arc::clone(&world), verbosity);
     let cluster = Arc::new(Cluster {
         around: Surroundings {
             net,

@@ -1,9 +1,6 @@
 //! [`shortest`]: shrinks a plan that fails, by leaving out every step that it fails without.
 
-use super::{
-    plan::Plan,
-    run::{Verbosity, run},
-};
+use super::{history::Verbosity, plan::Plan, run::run};
 
 /// Returns the shortest plan that was found to fail as this one does; the plan itself if it does
 /// not fail.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 
 use super::{
-    history::History,
+    history::{History, Verbosity},
     net::Net,
     node::{Process, Surroundings},
     plan::{CommitFate, Profile, RowWrite, Then, Waits, Write},
@@ -90,7 +90,7 @@ pub fn spread(
     let memory = MemoryLog::new(ModelStore::new(profile.form, profile.seed));
     let around = Surroundings {
         net: Net::new(Arc::clone(&world), memory, profile.clone()),
-        history: History::new(Arc::clone(&world), false),
+        history: History::new(Arc::clone(&world), Verbosity::Violations),
         profile,
     };
     around.net.be_even();

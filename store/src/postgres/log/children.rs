@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use sqlx::{AssertSqlSafe, Row as _};
-use tidings_core::{CacheKey, Row, Schema, Value, log::LogError};
+use tidings_core::{CacheKey, OnUpdate, Row, Schema, Value, log::LogError};
 
 use super::{
     decode::{self, Image},
@@ -62,7 +62,7 @@ fn evicted_with(link: &Link, parent: &str) -> Vec<(&'static Schema, String)> {
         for field in schema.fields() {
             let goes = field
                 .reference()
-                .is_some_and(|it| it.evict_on_update && it.entity == parent);
+                .is_some_and(|it| it.on_update == OnUpdate::Evict && it.entity == parent);
             if goes {
                 found.push((schema, field.name().to_owned()));
             }

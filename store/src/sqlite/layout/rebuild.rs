@@ -85,7 +85,12 @@ pub(super) fn rebuild(
             let is_released = changes
                 .iter()
                 .any(|change| matches!(change, Change::MakeOptional(free) if free == name));
-            definitions.push(foreign_definition(name, column, is_released));
+            let presence = if column.not_null && !is_released {
+                Presence::Required
+            } else {
+                Presence::Optional
+            };
+            definitions.push(foreign_definition(name, column, presence));
             copies.push((identifier(name), identifier(name)));
         }
     }
@@ -189,10 +194,17 @@ fn default_clause(default: &str) -> String {
     }
 }
 
+/// Whether each row has a value in a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Required,
+    Optional,
+}
+
 /// Returns the definition of a column that the schema does not have.
-fn foreign_definition(name: &str, column: &Column, is_released: bool) -> String {
+fn foreign_definition(name: &str, column: &Column, presence: Presence) -> String {
     let mut definition = format!("{} {}", identifier(name), kept_type(&column.declared));
-    if column.not_null && !is_released {
+    if presence == Presence::Required {
         definition.push_str(" NOT NULL");
     }
 

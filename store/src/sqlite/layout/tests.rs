@@ -1,7 +1,7 @@
 //! No statement scans a table, and a name may be any word of SQL.
 
 use sqlx::{AssertSqlSafe, Row as _};
-use tidings_core::{Field, Foreign, OnDelete};
+use tidings_core::{Field, Foreign, OnDelete, OnUpdate};
 
 use super::*;
 use crate::{
@@ -22,7 +22,7 @@ fn schemas() -> [&'static Schema; 2] {
             entity: "parents".to_owned(),
             key: "id".to_owned(),
             on_delete: OnDelete::Cascade,
-            evict_on_update: true,
+            on_update: OnUpdate::Evict,
         }))
         .field(Field::of::<Option<String>>("select"))
         .field(Field::of::<Option<std::collections::BTreeSet<String>>>(

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use tidings_core::{CacheKey, Row, RowError, Schema, Value, log::LogError};
+use tidings_core::{CacheKey, OnUpdate, Row, RowError, Schema, Value, log::LogError};
 
 use super::{engine::SqliteLog, error::SqliteLogError, key, link::Link};
 use crate::{
@@ -65,7 +65,7 @@ fn evicted_with(link: &Link, parent: &str) -> Vec<(&'static Schema, usize)> {
         for (index, field) in schema.fields().iter().enumerate() {
             let goes = field
                 .reference()
-                .is_some_and(|it| it.evict_on_update && it.entity == parent);
+                .is_some_and(|it| it.on_update == OnUpdate::Evict && it.entity == parent);
             if goes {
                 found.push((schema, index));
             }

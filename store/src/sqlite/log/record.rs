@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     error::SqliteLogError,
     names::{identifier, side_table, split},
-    triggers::is_whole,
+    triggers::Kept,
 };
 use crate::{
     logs::{
@@ -301,9 +301,9 @@ impl Images {
             .fetch_all(connection)
             .await?;
 
-        let whole: HashMap<u64, bool> = records
+        let kept: HashMap<u64, Kept> = records
             .iter()
-            .map(|record| (record.id, is_whole(record.size)))
+            .map(|record| (record.id, Kept::of_size(record.size)))
             .collect();
 
         for row in &found {
@@ -311,8 +311,8 @@ impl Images {
             if !ids.contains(&id) {
                 continue;
             }
-            let whole = whole.get(&id).copied().unwrap_or(false);
-            let image = |from: usize| image(known, &fields, row, from, whole);
+            let kept = kept.get(&id).copied().unwrap_or(Kept::Keys);
+            let image = |from: usize| image(known, &fields, row, from, kept);
             let both = image(1).zip(image(1 + fields.len()));
             self.0.insert(id, both);
         }
@@ -327,20 +327,19 @@ fn image(
     fields: &[(usize, bool)],
     row: &SqliteRow,
     from: usize,
-    whole: bool,
+    kept: Kept,
 ) -> Option<Fields> {
     let mut values = Vec::with_capacity(fields.len());
     for (index, (field, is_key)) in fields.iter().enumerate() {
-        if whole || *is_key {
+        if kept == Kept::Whole || *is_key {
             let kind = known.schema.fields()[*field].kind();
             let value = value_at(row, from + index, kind)?;
             values.push((Arc::clone(&known.names[*field]), value));
         }
     }
 
-    Some(if whole {
-        values.into_iter().collect()
-    } else {
-        Fields::keys_alone(values)
+    Some(match kept {
+        Kept::Whole => values.into_iter().collect(),
+        Kept::Keys => Fields::keys_alone(values),
     })
 }

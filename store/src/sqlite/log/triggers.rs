@@ -301,9 +301,22 @@ impl Plan<'_> {
     }
 }
 
-/// Returns whether a record with this size holds its row whole.
-pub(super) fn is_whole(size: i64) -> bool {
-    usize::try_from(size).is_ok_and(|size| size <= WHOLE)
+/// What a record holds of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Whole,
+    Keys,
+}
+
+impl Kept {
+    /// Returns what a record with this size holds.
+    pub(super) fn of_size(size: i64) -> Self {
+        if usize::try_from(size).is_ok_and(|size| size <= WHOLE) {
+            Self::Whole
+        } else {
+            Self::Keys
+        }
+    }
 }
 
 /// Returns the condition of records shortly before the one that was just written, as far as one

@@ -114,7 +114,11 @@ async fn a_transaction_that_was_abandoned_never_reaches_the_next_writer_or_reade
             let mut session = engine.begin().await.unwrap();
             let write = Insert(Row(vec![Value::Integer(id)]));
             let route = &table.route;
-            let staged = route.stage(&mut *session, write, WriteOptions::default(), None);
+            let origin = Origin {
+                no_event: false,
+                cause: None,
+            };
+            let staged = route.stage(&mut *session, write, origin);
             let staged = staged.await;
             assert_eq!(staged.unwrap().1.map(|it| it.changes.len()), Some(1));
         };

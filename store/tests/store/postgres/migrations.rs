@@ -6,7 +6,7 @@ use std::{
 };
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
-use tidings_core::{Field, Foreign, OnDelete, Row, Schema, SchemaBuilder, Value};
+use tidings_core::{Field, Foreign, OnDelete, OnUpdate, Row, Schema, SchemaBuilder, Value};
 use tidings_store::{Error, Migrations, Sharing, Store, WriteOptions};
 use tracing::{Level, Metadata, field::Visit, span};
 
@@ -208,7 +208,7 @@ pub(super) fn referring() -> [&'static Schema; 2] {
             entity: "parents".to_owned(),
             key: "id".to_owned(),
             on_delete: OnDelete::Restrict,
-            evict_on_update: false,
+            on_update: OnUpdate::Keep,
         })),
     );
     [parents, words]

@@ -1,7 +1,7 @@
 //! Migrations on SQLite: rebuilt tables, and what belongs to them.
 
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
-use tidings_core::{Field, Foreign, OnDelete, Row, Schema, SchemaBuilder, Value};
+use tidings_core::{Field, Foreign, OnDelete, OnUpdate, Row, Schema, SchemaBuilder, Value};
 use tidings_store::{Error, Logging, Migrations, PageQuery, Store, WriteOptions};
 
 use super::support::{Fixture, Place, stored_place};
@@ -174,7 +174,7 @@ async fn a_step_that_leaves_a_reference_to_nothing_undoes_everything() {
         entity: "words".to_owned(),
         key: "id".to_owned(),
         on_delete: OnDelete::Restrict,
-        evict_on_update: false,
+        on_update: OnUpdate::Keep,
     });
     let schema = leak(words().field(root));
     migrations(&place, schema).apply().await.unwrap();

@@ -3,7 +3,9 @@
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
-use tidings_core::{Entity, Field, Foreign, OnDelete, Operation, Patch, Ref, Row, Schema, Value};
+use tidings_core::{
+    Entity, Field, Foreign, OnDelete, OnUpdate, Operation, Patch, Ref, Row, Schema, Value,
+};
 use tidings_store::{Error, Selector, Store, Table, WriteOptions};
 
 use super::support::{Fixture, evicted, in_short, places, typed};
@@ -173,7 +175,11 @@ static KNOTS: LazyLock<Schema> = LazyLock::new(|| {
             entity: "knots".to_owned(),
             key: "id".to_owned(),
             on_delete,
-            evict_on_update: name == "cascades",
+            on_update: if name == "cascades" {
+                OnUpdate::Evict
+            } else {
+                OnUpdate::Keep
+            },
         })
     };
     Schema::builder("knots")

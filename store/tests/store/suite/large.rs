@@ -2,7 +2,9 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use tidings_core::{Entity as _, Field, Foreign, OnDelete, Ref, Row, Schema, Timestamp, Value};
+use tidings_core::{
+    Entity as _, Field, Foreign, OnDelete, OnUpdate, Ref, Row, Schema, Timestamp, Value,
+};
 use tidings_store::{Error, Selector, Store, Table, WriteOptions};
 
 use super::support::{Fixture, Place, schemas, stored_place};
@@ -56,7 +58,7 @@ static RINGS: LazyLock<Schema> = LazyLock::new(|| {
             entity: "rings".to_owned(),
             key: "id".to_owned(),
             on_delete,
-            evict_on_update: false,
+            on_update: OnUpdate::Keep,
         })
     };
     Schema::builder("rings")

@@ -14,7 +14,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use tidings_core::{Field, Foreign, OnDelete, Row, Schema, SchemaBuilder, Value};
+use tidings_core::{Field, Foreign, OnDelete, OnUpdate, Row, Schema, SchemaBuilder, Value};
 use tidings_store::{Error, Migrations, PageQuery, Selector, Store, WriteOptions};
 
 use super::support::{Fixture, Place, schemas, stored_place};
@@ -281,7 +281,7 @@ async fn what_no_migration_can_mend_is_told_with_the_number_of_rows() {
                 entity: "tenants".to_owned(),
                 key: "id".to_owned(),
                 on_delete: OnDelete::Cascade,
-                evict_on_update: false,
+                on_update: OnUpdate::Keep,
             }))
             .field(Field::of::<String>("region")),
     );

@@ -6,7 +6,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use tidings_core::{Field, Foreign, OnDelete, Operation, Patch, Row, Schema, Value};
+use tidings_core::{Field, Foreign, OnDelete, OnUpdate, Operation, Patch, Row, Schema, Value};
 use tidings_store::{ChangeSet, Error, Selector, Table, Upserted, WriteOptions};
 
 use super::{database::CASES, support::Fixture};
@@ -21,7 +21,11 @@ static ROWS: LazyLock<Schema> = LazyLock::new(|| {
             entity: "rows".to_owned(),
             key: "id".to_owned(),
             on_delete,
-            evict_on_update: on_delete == OnDelete::Cascade,
+            on_update: if on_delete == OnDelete::Cascade {
+                OnUpdate::Evict
+            } else {
+                OnUpdate::Keep
+            },
         })
     };
     Schema::builder("rows")
