@@ -77,6 +77,22 @@ async fn the_oldest_of_too_many_overdue_loads_is_ended() {
     );
 }
 
+/// C1: an overdue load that has ended does not count any more.
+#[tokio::test]
+async fn an_overdue_load_that_has_ended_leaves_its_place_to_another() {
+    let (builder, clock) = bounded(2);
+    let cache = builder.build().unwrap();
+    let first = hang(&cache, &clock, "first").await;
+    for name in ["second", "third"] {
+        hang(&cache, &clock, name).await.open();
+        turns().await;
+    }
+    first.open();
+    turns().await;
+    let cached = |name| cache.cached::<u8>(&key(name)).unwrap().is_some();
+    assert_eq!(["first", "second", "third"].map(cached), [true; 3]);
+}
+
 /// C1
 #[tokio::test]
 async fn a_load_that_hangs_is_ended_at_last() {
