@@ -68,9 +68,6 @@ fn run(settings: Settings, log: &Log) -> Result<(), Failure> {
 
 async fn serve(settings: Settings, log: &Log, signals: &mut Signals) -> Result<(), Failure> {
     let begun = Instant::now();
-    let token = settings.admin_token.is_some();
-    let names = settings.key_names.to_string();
-    let key_name = names.split(',').next().unwrap_or(&names).to_owned();
     let start = Gateway::builder(settings.clone()).log(log.clone());
     let Some(gateway) = start.start_unless(signals.stop()).await? else {
         tracing::info!("stopped before it was ready");
@@ -78,17 +75,7 @@ async fn serve(settings: Settings, log: &Log, signals: &mut Signals) -> Result<(
     };
 
     let empty = gateway.is_empty().await.unwrap_or(false);
-    announce(
-        &gateway,
-        if empty {
-            Advice::FirstKey {
-                token,
-                name: key_name,
-            }
-        } else {
-            Advice::None
-        },
-    );
+    announce(&gateway, Advice::of(&settings).filter(|_| empty));
     notify(tidings_gateway::State::Ready);
     tracing::info!(
         node = gateway.node().id(),
@@ -99,9 +86,8 @@ async fn serve(settings: Settings, log: &Log, signals: &mut Signals) -> Result<(
         "ready"
     );
 
-    let mut current = settings;
     while let Order::Reload = signals.next().await {
-        reload(&gateway, &mut current);
+        reload(&gateway, &settings);
     }
 
     notify(tidings_gateway::State::Stopping);
@@ -114,11 +100,11 @@ async fn serve(settings: Settings, log: &Log, signals: &mut Signals) -> Result<(
 }
 
 /// Reads the settings again; the log names those that apply only at the next start.
-fn reload(gateway: &Gateway, current: &mut Settings) {
+fn reload(gateway: &Gateway, started: &Settings) {
     notify(tidings_gateway::State::Reloading);
     match Settings::from_process() {
         Ok(settings) => {
-            let fixed = current.fixed_differences(&settings);
+            let fixed = started.fixed_differences(&settings);
             if !fixed.is_empty() {
                 tracing::warn!(settings = fixed.join(", "), "these apply at the next start");
             }
@@ -130,7 +116,6 @@ fn reload(gateway: &Gateway, current: &mut Settings) {
                 key_names = %settings.key_names,
                 "settings read again"
             );
-            *current = settings;
         }
         Err(error) => {
             let error = error.to_string().replace('\n', "; ");
@@ -144,29 +129,41 @@ fn reload(gateway: &Gateway, current: &mut Settings) {
     notify(tidings_gateway::State::Ready);
 }
 
-/// The advice that the banner gives after the addresses.
-enum Advice {
-    None,
-    /// How to create the first key, on an admin side with or without a token; requests carry the
-    /// key under this name.
-    FirstKey {
-        token: bool,
-        name: String,
-    },
+/// How to create the first key: the advice that the banner gives after the addresses.
+struct Advice {
+    /// Whether the admin side asks for a token.
+    token: bool,
+    /// The name under which requests carry the key.
+    name: String,
+    /// A group that the consumer has to be in.
+    group: Option<String>,
+}
+
+impl Advice {
+    /// Returns the advice, unless requests need no key.
+    fn of(settings: &Settings) -> Option<Self> {
+        let names = settings.key_names.to_string();
+        let groups = settings.allow_groups.as_deref().unwrap_or_default();
+        settings.plugins.asks_for_key().then(|| Self {
+            token: settings.admin_token.is_some(),
+            name: names.split(',').next().unwrap_or(&names).to_owned(),
+            group: groups.first().cloned(),
+        })
+    }
 }
 
 /// How the advice gives the admin token to curl.
 const BEARER: &str = " -H \"Authorization: Bearer $TIDINGS_ADMIN_TOKEN\"";
 
 /// Prints the addresses, and on the first start what to try.
-fn announce(gateway: &Gateway, advice: Advice) {
+fn announce(gateway: &Gateway, advice: Option<Advice>) {
     let (proxy, admin) = (gateway.proxy_address(), gateway.admin_address());
     let mut text = format!("proxy listening on {proxy}\nadmin listening on {admin}\n");
     if let Some(status) = gateway.status_address() {
         text.push_str(&format!("status listening on {status}\n"));
     }
 
-    if let Advice::FirstKey { token, name } = advice {
+    if let Some(Advice { token, name, group }) = advice {
         let (proxy, admin) = (reachable(proxy), reachable(admin));
         let is_set = |name: &str| std::env::var_os(name).is_some();
         let (token, hint) = match token {
@@ -178,9 +175,13 @@ fn announce(gateway: &Gateway, advice: Advice) {
             true if is_set("TIDINGS_ADMIN_TOKEN") => (BEARER, ""),
             true => (BEARER, " (with the admin token in TIDINGS_ADMIN_TOKEN)"),
         };
+        let member = group.map_or_else(String::new, |group| {
+            format!("\x20 curl{token} http://{admin}/consumers/bob/acls --data-urlencode 'group={group}'\n")
+        });
         text.push_str(&format!(
             "\nNo one has a key yet. To create one, use it, revoke it and see it refused{hint}:\n\n\
              \x20 curl{token} http://{admin}/consumers -d username=bob\n\
+             {member}\
              \x20 curl{token} http://{admin}/consumers/bob/key-auth -d key=abcd\n\
              \x20 curl http://{proxy}/ -H '{name}: abcd'\n\
              \x20 curl{token} -X DELETE http://{admin}/consumers/bob/key-auth/abcd\n\

@@ -47,6 +47,21 @@ fn the_first_start_from_an_empty_folder_serves_and_says_what_to_try() {
 }
 
 #[test]
+fn the_advice_of_the_first_start_is_for_the_plugins_that_run() {
+    let said = |flags: &[&str]| {
+        let folder = folder();
+        let program = Program::start(folder.path(), flags);
+        program.signal("TERM");
+        program.ended().1
+    };
+    let out = said(&["--plugins", "none"]);
+    assert!(!out.contains("No one has a key"), "{out}");
+    let out = said(&["--allow-groups", "staff"]);
+    let member = "/consumers/bob/acls --data-urlencode 'group=staff'";
+    assert!(out.contains(member), "{out}");
+}
+
+#[test]
 fn no_key_is_in_the_log_also_when_it_cannot_be_looked_up() {
     let folder = folder();
     let program = Program::start(folder.path(), &["--log", "trace"]);
