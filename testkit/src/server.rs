@@ -163,10 +163,12 @@ impl Server {
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
     }
 
+    /// Asks over the socket in the server's own directory: on a port that another server took
+    /// first, that one would answer.
     fn wait_until_ready(&self) -> io::Result<()> {
         let wait = r#"
             for i in $(seq 1500); do
-                "$0" -q -h 127.0.0.1 -p "$1" && exit 0
+                "$0" -q -h "$2" -p "$1" && exit 0
                 [ ! -s "$2/pid" ] || kill -0 "$(cat "$2/pid")" || exit 1
                 sleep 0.02
             done
