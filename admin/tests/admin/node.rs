@@ -52,6 +52,7 @@ impl Admin {
 
     /// Over a node of other entities.
     pub(crate) fn over(node: Node, options: AdminOptions) -> Self {
+        tidings_testkit::ask_at_each_log_line();
         let router = tidings_admin::router(node.clone(), options);
         Self { node, router }
     }

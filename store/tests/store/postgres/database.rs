@@ -54,6 +54,7 @@ pub(crate) async fn stored_place() -> Place {
 
 /// Creates a database for this test.
 pub(crate) async fn place() -> Place {
+    tidings_testkit::ask_at_each_log_line();
     let database = Server::shared().database().await;
     Place {
         url: database.url(),
