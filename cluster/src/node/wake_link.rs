@@ -1,6 +1,6 @@
 //! [`WakeLink`]: whether wake-ups of other nodes reach a node, and since when.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use tidings_core::{Chain, Timestamp, log::LogError};
 
@@ -80,7 +80,7 @@ impl Deafness {
     pub(crate) fn begins(&mut self, error: &LogError) {
         if self.attempts == 0 {
             tracing::warn!(
-                error = %Chain(error),
+                error = %Chain(cause_of(error)),
                 "not woken by other nodes; their changes arrive with polls of the log"
             );
         }
@@ -98,6 +98,15 @@ impl Deafness {
         if std::mem::take(&mut self.attempts) > 0 {
             tracing::info!("woken by other nodes again");
         }
+    }
+}
+
+/// Returns why a link failed, without the error's own text: that speaks of the log, and a broker is
+/// not the log.
+fn cause_of(error: &LogError) -> &(dyn Error + 'static) {
+    match error {
+        LogError::Unreachable(cause) | LogError::InDoubt(cause) => &**cause,
+        other => other,
     }
 }
 
@@ -119,6 +128,18 @@ mod tests {
         assert_eq!(told(link), ("lost", 4), "for as long as it is away");
         link.note_connected(at(6));
         assert_eq!(told(link), ("connected", 6));
+    }
+
+    #[test]
+    fn a_lost_link_is_not_told_as_a_lost_log() {
+        let shown = |error: LogError| Chain(cause_of(&error)).to_string();
+        let refused = || "connection refused".into();
+        assert_eq!(
+            shown(LogError::Unreachable(refused())),
+            "connection refused"
+        );
+        assert_eq!(shown(LogError::InDoubt(refused())), "connection refused");
+        assert_eq!(shown(LogError::Closed), "the log is closed");
     }
 
     #[test]

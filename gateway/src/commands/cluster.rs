@@ -68,11 +68,16 @@ fn member(member: &Json) -> Vec<Cell> {
         "late" => Tone::Warning,
         _ => Tone::Bad,
     };
+    // What a member reported last says nothing of how far behind it is once it is silent.
+    let lag = match state.as_str() {
+        "live" => seconds(&member["lag_seconds"]),
+        _ => "-".to_owned(),
+    };
     vec![
         Cell::plain(said(&member["node_id"])),
         Cell::new(&state, tone),
         Cell::plain(said(&member["position"])),
-        Cell::plain(seconds(&member["lag_seconds"])),
+        Cell::plain(lag),
         Cell::plain(seconds(&member["max_staleness"])),
         Cell::plain(said(&member["reason"])),
     ]
@@ -111,13 +116,14 @@ mod tests {
             "gaps": {"total": 2, "by_reason": {"epoch": 2}},
             "members": [
                 {"node_id": "a", "state": "live", "lag_seconds": 0.0014},
-                {"node_id": "b", "state": "late", "reason": "it did not report in time"},
+                {"node_id": "b", "state": "late", "lag_seconds": 0.002, "reason": "it did not report in time"},
             ],
         });
         let (text, ended) = screen(&cluster, Paint::Plain);
         assert_eq!(ended, Ended::WithNo);
         assert!(text.contains("gaps      2 (2 epoch)\n"), "{text}");
         assert!(text.contains("a     live   -         1.4ms"), "{text}");
+        assert!(text.contains("b     late   -         -"), "{text}");
         assert!(text.contains("it did not report in time"), "{text}");
     }
 }
